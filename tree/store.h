@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * The versioned znode store: what changes the tree, one txn at a time, each undoable until it is committed.
+ *
+ *      store_begin(z) -> store_create/remove/set_... -> store_end            pending txn z, invisible
+ *                                                    -> store_abort          nothing happened
+ *      store_commit(upto)  pending txns become a list to publish             (caller pushes rings, then store_show)
+ *      store_rollback(z)   undo every pending txn above z, newest first      (leadership lost)
+ *      store_retire(txn)   after every core has drained past it: what it superseded is freed after a grace period
+ *
+ * So "tree + outstanding changes" of ZooKeeper's PrepRequestProcessor is simply the newest versions here, and applying a
+ * committed txn is one store of visible_zxid.
+ *
+ * Invariants
+ *   S1  visible <= committed <= newest; pending txns have consecutive places in the queue, ascending zxid.
+ *   S2  A reader at V sees exactly the txns with zxid <= V.
+ *   S3  Every znode but the root has a live parent whose children tree holds its name (at every zxid).
+ *   S4  Counters (nodes, bytes, digest) belong to the newest state; each txn carries them as of its end.
+ *   S5  Store calls between begin and end must not fail half-way: on an error the call changed nothing, the caller
+ *       aborts the txn.
+ *
+ * One writer (the control core). Readers use tree.h.
+ */
+#ifndef SENGI_TREE_STORE_H
+#define SENGI_TREE_STORE_H
+
+#include "tree/acl.h"
+#include "tree/children.h"
+#include "tree/index.h"
+#include "tree/version.h"
+
+struct store;
+
+enum store_error { STORE_OK = 0, STORE_ENOMEM = -1 };
+
+enum change_kind { CHANGE_CREATED, CHANGE_DELETED, CHANGE_DATA };
+
+/** One changed znode, for watch dispatch (semantics.md section 12.3). Borrowed until the txn is retired. */
+struct tree_change {
+    enum change_kind kind;
+    uint32_t acl;        /* of the znode: the new one's, or the one it had */
+    uint32_t parent_acl; /* created and deleted only */
+    uint32_t path_size;
+    uint32_t parent_size; /* the parent's path is the first parent_size bytes of path; 1 for the root */
+    const uint8_t *path;
+    struct tree_key key, parent_key;
+};
+
+/** Counters of the whole tree at some zxid. */
+struct tree_counters {
+    uint64_t nodes;       /* znodes, root included */
+    uint64_t ephemerals;
+    uint64_t data_bytes;  /* path characters + data bytes, as approximate_data_size counts them */
+    uint64_t digest;      /* sum of node digests (semantics.md section 17) */
+};
+
+/** A pending or committed txn. Fields are read-only outside tree/. */
+struct tree_txn {
+    struct tree_txn *next; /* list in zxid order */
+    zxid_t zxid;
+    uint32_t change_count;
+    struct tree_change *changes;
+    struct tree_counters counters; /* after this txn */
+    struct txn_undo *undo;         /* private to the store */
+};
+
+struct store_config {
+    uint64_t entries_expected; /* size of the first index table; 0 = small */
+    const uint8_t *secret;     /* 136+ bytes for XXH3; NULL = drawn from getrandom() */
+    bool digest_enabled;
+};
+
+/** An empty store: only the root "/" exists, all zero, open ACL. NULL: out of memory. */
+struct store *store_create_empty(const struct store_config *config);
+void store_destroy(struct store *s);
+
+struct index *store_index(struct store *s);
+struct acl_table *store_acls(struct store *s);
+struct tree_key store_key(const struct store *s, struct bytes path);
+
+/** Newest live version of a path, pending txns included; NULL if it does not exist. Writer only. */
+const struct version *store_newest(struct store *s, struct tree_key key);
+
+/* --- a txn --- */
+
+/** Open txn z. Nothing else is open. z > every earlier one. @return 0 or STORE_ENOMEM. */
+int store_begin(struct store *s, zxid_t zxid);
+
+struct store_node {
+    struct bytes path;            /* full path; not "/" */
+    struct bytes data;
+    uint32_t acl;                 /* one use is taken over by the node */
+    struct stat_persisted stat;   /* czxid ... pzxid, raw owner */
+};
+
+/**
+ * Add a znode: parent present, node absent (both checked by the caller; CHECKed here).
+ * The parent's children tree, numChildren and wire cversion follow; its stored cversion becomes `parent_cversion` and its
+ * pzxid the txn's zxid, if parent_cversion is larger than the present one (disk-formats.md section 4.1).
+ * Adds a CHANGE_CREATED. On error the ACL use stays the caller's.
+ */
+int store_add(struct store *s, const struct store_node *node, int32_t parent_cversion);
+
+/** Remove a childless znode; parent.pzxid = txn zxid if larger. Adds a CHANGE_DELETED. */
+int store_remove(struct store *s, struct bytes path);
+
+/** New data; version, mzxid, mtime as given. Adds a CHANGE_DATA. */
+int store_set_data(struct store *s, struct bytes path, struct bytes data, int32_t version, zxid_t mzxid,
+                   int64_t mtime);
+
+/** New data, no Stat field but dataLength, no change record: quota bookkeeping (semantics.md section 9). */
+int store_set_data_quietly(struct store *s, struct bytes path, struct bytes data);
+
+/** New ACL (takes over one use) and aversion. */
+int store_set_acl(struct store *s, struct bytes path, uint32_t acl, int32_t aversion);
+
+/** Only parent effects of a create or delete that found its node in place already (replay of fuzzy snapshots). */
+int store_touch_parent(struct store *s, struct bytes parent_path, int32_t cversion, zxid_t pzxid);
+
+/** Counters as of now, inside the open txn too. */
+const struct tree_counters *store_counters(const struct store *s);
+
+/** Close the txn: it is pending now. @return the txn, borrowed. */
+struct tree_txn *store_end(struct store *s);
+/** Undo everything since store_begin. */
+void store_abort(struct store *s);
+
+/* --- pending txns --- */
+
+/** Take the pending txns with zxid <= upto off the queue, in order. Owned by the caller until store_retire. */
+struct tree_txn *store_commit(struct store *s, zxid_t upto);
+/** Undo pending txns with zxid > keep. */
+void store_rollback(struct store *s, zxid_t keep);
+
+/**
+ * T0: make everything up to zxid visible (store-release). Pairs with T1 in store_visible(). The caller has pushed change
+ * records and completions for these txns into every core's ring before, so a core that loads V finds them all (G3).
+ */
+void store_show(struct store *s, zxid_t zxid);
+/** T1 (load-acquire). Once per loop turn. Any thread. */
+zxid_t store_visible(const struct store *s);
+
+/** Every core has drained past this list of txns: free what they superseded, after a grace period. Consumes it. */
+void store_retire(struct store *s, struct tree_txn **txns);
+
+/**
+ * Hold back every deferred free from now on, so that another thread can walk the tree at the visible zxid (snapshot).
+ * Pins nest by count. @return the pinned zxid. Writer thread.
+ */
+zxid_t store_pin(struct store *s);
+void store_unpin(struct store *s);
+
+/* --- loading (no readers, no open txn) --- */
+
+/** Add a node read from a snapshot; parent present. vzxid = zxid given to store_load_begin. */
+int store_load_begin(struct store *s, zxid_t zxid);
+int store_load(struct store *s, const struct store_node *node);
+
+/* --- walking at a zxid (any thread that holds a pin, or the writer) --- */
+
+struct store_walk;
+/** Depth first, parents before children, from `path` down, as of zxid. NULL: no such node or out of memory. */
+struct store_walk *store_walk_begin(struct store *s, struct bytes path, zxid_t zxid);
+/** Next znode: path borrowed until the next call. false at the end. */
+bool store_walk_next(struct store_walk *w, struct bytes *path, const struct version **v);
+void store_walk_end(struct store_walk *w);
+
+struct store_memory {
+    uint64_t index_bytes, version_bytes, children_bytes, data_bytes, acl_bytes;
+};
+/** Heap bytes by kind, of the newest state (counted, not estimated: malloc_usable_size). For the bench and mntr. */
+void store_memory(const struct store *s, struct store_memory *out);
+
+/** Invariants as code, whole tree; CHECKs. Tests. */
+void store_check(struct store *s);
+
+#endif

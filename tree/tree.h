@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * The znode tree with ZooKeeper's rules: check a request, make it a txn, apply a txn, read at a zxid.
+ *
+ *   data core   --read-->  tree_get(key, V)                                  lock-free, versions of store.h
+ *   control     --write--> tree_prepare(request, z)  -> log entry + answer   newest state already contains it
+ *   replay      --txn----> tree_apply(header, body)                          same primitives, no checks
+ *
+ * What is in which file: store (versions, txns, undo), index, children, acl, auth: the data structure. prepare (request
+ * checks, semantics.md section 4), apply (disk-formats.md section 4), path (section 5), quota (15), sessions (13: table and
+ * ephemerals), reap (14), digest (17): the rules.
+ *
+ * Writer functions: control core only. Reader functions: any core inside a read-side critical section.
+ */
+#ifndef SENGI_TREE_TREE_H
+#define SENGI_TREE_TREE_H
+
+#include "client/wire/buffer.h"
+#include "client/wire/request.h"
+#include "client/wire/txn.h"
+#include "tree/store.h"
+
+struct tree;
+
+struct tree_config {
+    struct store_config store;
+    uint32_t entry_bytes_max;   /* largest log entry that may be made (G5); PERSIST_ENTRY_BYTES_MAX */
+    bool skip_acl;
+    bool extended_types;        /* TTL nodes */
+    bool enforce_quota;
+    bool reconfig_enabled;
+    bool digest_enabled;        /* digests in txns */
+};
+
+struct tree *tree_create(const struct tree_config *config);
+void tree_destroy(struct tree *t);
+struct store *tree_store(struct tree *t);
+
+/* --- reading --- */
+
+static inline const struct version *tree_get(struct store *s, struct tree_key key, zxid_t visible)
+{
+    return version_at(index_find(store_index(s), key), visible);
+}
+
+/* --- writing --- */
+
+/** A write as it reaches the writer. Borrowed during the call. */
+struct tree_request {
+    session_id_t session;
+    int32_t cxid;
+    const struct opcode_info *op; /* a CLASS_WRITE row, CREATE_SESSION or DELETE_CONTAINER */
+    struct bytes body;            /* the request record; for CREATE_SESSION: int timeout */
+    const struct auth_set *auth;  /* NULL: the server itself */
+    zxid_t zxid;                  /* the next one; always consumed unless the return value says otherwise */
+    int64_t time_ms;              /* wall clock */
+};
+
+struct tree_answer {
+    int32_t err;         /* code for the reply header */
+    struct buffer *body; /* reply record; empty if none. Caller's */
+};
+
+enum tree_verdict {
+    TREE_TXN = 0,        /* txn z is pending, its log entry is in `entry` (an error txn for a refused request) */
+    TREE_NO_TXN = 1,     /* answered without a zxid: the body did not decode, reconfig on a standalone server */
+    TREE_ENOMEM = -1,    /* nothing changed */
+};
+
+/**
+ * Check a write against the newest state, apply it as an invisible txn and encode its log entry (header, body, digest).
+ *
+ * A request that fails a check still takes its zxid and becomes an error txn, as ZooKeeper does (semantics.md section 2).
+ * A txn whose entry would exceed entry_bytes_max is refused with ZK_BADARGUMENTS (error txn); ephemerals are refused
+ * before their session's close could exceed it, so a close always fits.
+ *
+ * @param entry  Receives the log entry bytes (without crc, length, end mark), appended.
+ */
+enum tree_verdict tree_prepare(struct tree *t, const struct tree_request *request, struct buffer *entry,
+                               struct tree_answer *answer);
+
+/** Apply a logged txn (replay, followers): pending afterwards. @return 0; ZK_MARSHALLINGERROR body malformed; TREE_ENOMEM.
+ * Results other than OK while applying (expected on fuzzy snapshots) are ignored and counted. */
+int tree_apply(struct tree *t, const struct txn_header *header, struct bytes body);
+
+/** Commit, rollback, retire, show, pin: store.h on tree_store(t); these wrap it and keep sessions and quotas in step. */
+struct tree_txn *tree_commit(struct tree *t, zxid_t upto);
+void tree_rollback(struct tree *t, zxid_t keep);
+
+/** Last zxid prepared or applied, pending included. */
+zxid_t tree_newest_zxid(const struct tree *t);
+
+/* --- sessions as the txns know them --- */
+
+struct tree_session {
+    session_id_t id;
+    int32_t timeout_ms;
+};
+/** Newest state. */
+bool tree_session_find(const struct tree *t, session_id_t id, int32_t *timeout_ms);
+uint32_t tree_session_count(const struct tree *t);
+/** Copy up to `max` sessions in any order; @return number copied. For snapshots and start-up. */
+uint32_t tree_sessions_copy(const struct tree *t, struct tree_session *out, uint32_t max);
+/** vector<ustring> of the session's ephemerals below a prefix (getEphemerals; "" or "/" = all), newest state. */
+void tree_ephemerals_write(const struct tree *t, session_id_t session, struct bytes prefix, struct buffer *out);
+/** Sessions that own ephemerals, for `dump`: calls back with each (session, path). */
+void tree_ephemerals_each(const struct tree *t,
+                          void (*each)(void *ctx, session_id_t session, struct bytes path), void *ctx);
+
+/** Containers and TTL znodes due for removal at now_ms: appends up to `max` paths as ustrings to `out`.
+ * (semantics.md section 14.) @return number of paths. */
+uint32_t tree_reap_candidates(struct tree *t, int64_t now_ms, int64_t never_used_ms_max, uint32_t max,
+                              struct buffer *out);
+
+/* --- loading --- */
+
+int tree_load_begin(struct tree *t, zxid_t zxid);
+int tree_load_session(struct tree *t, session_id_t id, int32_t timeout_ms);
+/** @param wire_vector whole vector<ACL> */
+int tree_load_acl(struct tree *t, int64_t key, struct bytes wire_vector);
+/** Path "" is the root. @return 0; ZK_NONODE parent missing; ZK_BADARGUMENTS unknown ACL key or bad owner; TREE_ENOMEM. */
+int tree_load_node(struct tree *t, struct bytes path, struct bytes data, int64_t acl_key,
+                   const struct stat_persisted *stat);
+/** After the last node, before the first txn: special znodes made if missing, quotas recomputed. */
+int tree_load_end(struct tree *t);
+/** After the last txn: ephemerals whose owner has no session are removed. Everything loaded becomes visible. */
+int tree_load_finish(struct tree *t);
+
+/** Digest of the newest state. */
+uint64_t tree_digest(const struct tree *t);
+
+/* --- snapshot source at a pinned zxid --- */
+
+struct tree_snapshot; /* sessions and ACL ids copied at pin time, nodes walked concurrently */
+/** Pin the visible state. Writer thread. The result may be walked by one other thread. NULL: out of memory. */
+struct tree_snapshot *tree_snapshot_begin(struct tree *t);
+zxid_t tree_snapshot_zxid(const struct tree_snapshot *s);
+uint64_t tree_snapshot_digest(const struct tree_snapshot *s);
+uint32_t tree_snapshot_session_count(const struct tree_snapshot *s);
+const struct tree_session *tree_snapshot_sessions(const struct tree_snapshot *s);
+uint32_t tree_snapshot_acl_count(const struct tree_snapshot *s);
+/** i-th ACL list: its key in the snapshot file (> 0) and its wire vector. */
+struct bytes tree_snapshot_acl(const struct tree_snapshot *s, uint32_t i, int64_t *key);
+/** Next node, root first with path "": false at the end. Borrowed until the next call. */
+bool tree_snapshot_next(struct tree_snapshot *s, struct bytes *path, struct bytes *data, int64_t *acl_key,
+                        struct stat_persisted *stat);
+/** Unpin and free. Writer thread, after the walking thread is done with it. */
+void tree_snapshot_end(struct tree *t, struct tree_snapshot **s);
+
+#endif
