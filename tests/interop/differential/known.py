@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the Sengi authors
+"""The known differences between ZooKeeper 3.8.0 (reference) and 3.9 (what Sengi is), one by one.
+
+Each has a name, what 3.8.0 does, what 3.9 does, and a test that recognises exactly this difference.
+A difference that none of them recognises fails the run. Section numbers are those of the 3.9 protocol
+notes: "exists needs READ", "several watch modes on one path" and so on are all changes between releases.
+"""
+import wire as w
+
+# name: (3.8.0, 3.9)
+TABLE = {
+    'notification-zxid': ('events carry zxid -1', 'events carry the zxid of their txn; -1 only for catch-up'),
+    'connect-response-read-only-byte': ('always sent', 'sent only to clients that sent theirs'),
+    'exists-needs-read': ('exists answers without READ', 'exists on a node without READ: -102, no watch'),
+    'event-filtered-by-read': ('events go to everybody', 'events only to those who may READ the node'),
+    'multi-create-result-type': ('create2, createContainer, createTTL in a multi answer as type 1',
+                                 'they answer as type 15 with a Stat'),
+    'remove-watches-types-4-5': ('types 4 and 5 are unknown: -5', 'persistent and recursive watches'),
+    'remove-watches-modes': ('types 1 and 2 also match persistent watches', 'standard watches only'),
+    'check-watches-null-path': ('checkWatches without a path: -5', '-121'),
+    'echo-of-malformed-utf8': ('sync echoes U+FFFD for malformed bytes', 'the bytes of the client'),
+}
+
+
+def _entries_equal(reference, ours):
+    """Multi results where 3.8.0's type 1 stands for our type 15 with the same path."""
+    if len(reference) != len(ours):
+        return False
+    for a, b in zip(reference, ours):
+        if a == b:
+            continue
+        if not (a[0] == w.CREATE and b[0] == w.CREATE2 and a[1] == b[1] == 0 and b[2][0] == a[2]):
+            return False
+    return True
+
+
+def explain_reply(request, reference, ours, modes):
+    """
+    Name of the known difference between two normalised replies, or None.
+
+    modes: what kinds of watch this connection may hold at the request's path.
+    """
+    if reference[0] != 'reply' or ours[0] != 'reply' or reference[1] != ours[1]:
+        return None
+    if request.op in (w.CHECKWATCHES, w.REMOVEWATCHES) and reference[2] == ours[2]:
+        if request.meta.get('type') in (4, 5) and reference[3] == -5 and ours[3] in (0, -121):
+            return 'remove-watches-types-4-5'
+        if request.meta.get('type') in (1, 2) and reference[3] == 0 and ours[3] == -121:
+            return 'remove-watches-modes' if modes - {'standard'} else None
+        if request.path is None and reference[3] == -5 and ours[3] == -121:
+            return 'check-watches-null-path'
+    if request.op == w.EXISTS and reference[2] == ours[2] and reference[3] == 0 and ours[3] == w.NOAUTH:
+        return 'exists-needs-read'
+    if request.op == w.MULTI and reference[2:4] == ours[2:4] and reference[5] == ours[5] \
+            and isinstance(reference[4], list) and isinstance(ours[4], list) \
+            and _entries_equal(reference[4], ours[4]):
+        return 'multi-create-result-type'
+    if request.op == w.SYNC and reference[2:4] == ours[2:4] and isinstance(ours[4], bytes) \
+            and ours[4].decode('utf-8', 'replace').encode() != ours[4] \
+            and '\ufffd'.encode() in (reference[4] or b''):
+        return 'echo-of-malformed-utf8'
+    return None
+
+
+# Differences after which the two connections may hold different watches: they are made new.
+LEAVES_WATCHES_APART = {'exists-needs-read', 'remove-watches-types-4-5', 'remove-watches-modes'}
