@@ -41,7 +41,7 @@ struct request {
     struct acl_view acl;
     int32_t version;  /* expected version, -1 = any */
     int32_t flags;    /* create flags; addWatch mode; watcher type of check/removeWatches; auth type; timeOut */
-    int64_t ttl;      /* ms; -1 unless createTTL */
+    int64_t ttl;      /* ms; -1 unless createTTL; always -1 in other opcodes */
     bool watch;       /* exists, getData, getChildren, getChildren2 */
     struct bytes body; /* the whole record: multi, setWatches, reconfig, auth, sasl are read on from here */
 };
@@ -52,16 +52,21 @@ struct request {
  * @param op    Row of the opcode list.
  * @param body  The frame behind the header. Borrowed as long as *out is used.
  * @return 0; ZK_MARSHALLINGERROR when the record ends early, has a bad length or a bad count. Vector bodies of
- *         setWatches and the operations of a multi are checked here once, so that their iterators cannot fail.
+ *         setWatches and the operations of a multi are checked here once, so that their iterators cannot fail. A multi
+ *         of the wrong kind, of mixed kinds, with a bad create flag or a null ACL vector does not decode either; nor
+ *         does a multiRead with a null path.
+ * Context: any thread; no allocation. A null ACL vector of a single create or setACL is kept as count -1.
  */
 int request_decode(const struct opcode_info *op, struct bytes body, struct request *out);
 
 /* --- multi and multiRead (client-protocol.md section 10) --- */
 
 struct multi_op {
-    const struct opcode_info *op; /* effective operation, after the rules of section 7 for flags inside a multi */
-    const struct opcode_info *asked; /* the opcode in the MultiHeader: decides the result type on the wire */
-    struct request request;
+    /* The operation that is done, after the rules of section 7 for flags inside a multi; it decides the result type
+     * on the wire too (semantics.md, Additions 5): CREATE answers as 1, the other creates as 15. */
+    const struct opcode_info *op;
+    const struct opcode_info *asked; /* the opcode in the MultiHeader */
+    struct request request;          /* a null path is possible in a multi, never in a multiRead */
 };
 
 /** Step through a multi's operations: `r` starts as jute_reader_of(request.body). False at the end marker. */
@@ -78,7 +83,7 @@ struct set_watches {
     zxid_t relative_zxid;
     int lists_count;                      /* 3 for setWatches, 5 for setWatches2 */
     int32_t count[SETW_LISTS];            /* -1: null vector (answered -5 when it is reached) */
-    struct jute_reader paths[SETW_LISTS]; /* jute_read_bytes() count times */
+    struct jute_reader paths[SETW_LISTS]; /* jute_read_bytes() count times; a null path is possible (-5) */
 };
 
 /** Read the record. @return 0 or ZK_MARSHALLINGERROR. */
