@@ -27,7 +27,7 @@
  *   W4  Counters equal what a walk over all watches would count.
  *   W5  Per change each owner gets at most one event for the changed path and one for its parent.
  *
- * Memory: 40 bytes per watch, 48 per path and the path's text once, 4 to 8 bytes of hash bucket each. Pools grow by
+ * Memory: 40 bytes per watch, 56 per path and the path's text once, 4 to 8 bytes of hash bucket each. Pools grow by
  * chunks and keep what they have; hash tables grow by one bucket per insertion, so no insertion pays for a rehash.
  * Work per change: the watchers, plus one pass over the path's bytes when recursive watches exist at all.
  *
