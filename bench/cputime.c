@@ -18,10 +18,14 @@ int cputime_of_process(pid_t pid, struct cputime *out)
     size_t n = fread(line, 1, sizeof line - 1, f);
     fclose(f);
     line[n] = 0;
-    /* The command name may hold anything, blanks and brackets too: fields count from the last ')'. */
+    /* The command name may hold anything, blanks and brackets too: fields count from the last ')'.
+     */
     const char *rest = strrchr(line, ')');
     unsigned long long user, system;
-    if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+    if (!rest
+        || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+                  &system)
+               != 2)
         return -1;
     double tick_s = 1.0 / (double)sysconf(_SC_CLK_TCK);
     *out = (struct cputime){(double)user * tick_s, (double)system * tick_s};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What the kernel says about processor time: of a process, of ourselves, and taken away by the host (steal).
+ * What the kernel says about processor time: of a process, of ourselves, and taken away by the host
+ * (steal).
  */
 #ifndef SENGI_BENCH_CPUTIME_H
 #define SENGI_BENCH_CPUTIME_H
@@ -13,7 +14,8 @@ struct cputime {
     double user_s, system_s;
 };
 
-/** All threads of a process, from /proc/PID/stat (resolution: one clock tick, 10 ms). 0, or -1 if it is gone. */
+/** All threads of a process, from /proc/PID/stat (resolution: one clock tick, 10 ms). 0, or -1 if
+ * it is gone. */
 int cputime_of_process(pid_t pid, struct cputime *out);
 
 /** This process, all threads. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * A latency histogram with log-spaced buckets, in the manner of HdrHistogram (which Debian does not package).
+ * A latency histogram with log-spaced buckets, in the manner of HdrHistogram (which Debian does not
+ * package).
  *
- * Values are nanoseconds. Below 128 each value has its own bucket; above, each power of two is cut into 128 equal buckets,
- * so that a reported quantile is at most 1/128 (0.8 %) above the true one and never below it. Recording is one index
- * computation and one increment; no allocation. One writer; merge after the writer has ended.
+ * Values are nanoseconds. Below 128 each value has its own bucket; above, each power of two is cut
+ * into 128 equal buckets, so that a reported quantile is at most 1/128 (0.8 %) above the true one
+ * and never below it. Recording is one index computation and one increment; no allocation. One
+ * writer; merge after the writer has ended.
  */
 #ifndef SENGI_BENCH_HISTOGRAM_H
 #define SENGI_BENCH_HISTOGRAM_H
@@ -13,7 +15,8 @@
 #include <stdint.h>
 
 #define HISTOGRAM_SUB_BITS 7
-#define HISTOGRAM_TOP_BIT 40 /* values from 2^41 ns (36 minutes) on are counted in the last bucket */
+/* Values from 2^41 ns (36 minutes) on are counted in the last bucket. */
+#define HISTOGRAM_TOP_BIT 40
 #define HISTOGRAM_BUCKETS ((HISTOGRAM_TOP_BIT - HISTOGRAM_SUB_BITS + 2) << HISTOGRAM_SUB_BITS)
 
 struct histogram {
@@ -50,7 +53,8 @@ static inline void histogram_record(struct histogram *h, uint64_t value_ns)
 /** Highest value that falls into a bucket, ns. */
 uint64_t histogram_bucket_top(uint32_t index);
 
-/** Smallest bucket top with at least quantile * count values at or below it, ns; capped by max_ns. 0 if empty. */
+/** Smallest bucket top with at least quantile * count values at or below it, ns; capped by max_ns.
+ * 0 if empty. */
 uint64_t histogram_quantile(const struct histogram *h, double quantile);
 
 /** Add every value of `from` to `into`. */

@@ -44,7 +44,8 @@ void load_result_free(struct load_result *r)
 
 struct load_account load_account_begin(pid_t server)
 {
-    struct load_account a = {.own = cputime_of_self(), .steal_s = cputime_steal_s(), .start_ns = clock_ns()};
+    struct load_account a = {
+        .own = cputime_of_self(), .steal_s = cputime_steal_s(), .start_ns = clock_ns()};
     a.server_known = server > 0 && cputime_of_process(server, &a.server) == 0;
     return a;
 }
@@ -57,7 +58,8 @@ void load_account_end(const struct load_account *a, pid_t server, struct load_re
     out->steal_s = cputime_steal_s() - a->steal_s;
     out->server_cpu_known = a->server_known && cputime_of_process(server, &peer) == 0;
     if (out->server_cpu_known)
-        out->server_cpu = (struct cputime){peer.user_s - a->server.user_s, peer.system_s - a->server.system_s};
+        out->server_cpu =
+            (struct cputime){peer.user_s - a->server.user_s, peer.system_s - a->server.system_s};
 }
 
 /* ---- fill ---- */
@@ -88,12 +90,19 @@ static void fill_on_reply(void *context, const struct swarm_reply *r)
 }
 
 /* One operation on keys 0 .. keys-1, each once. */
-static int fill_pass(const struct load_options *o, enum bench_op op, uint32_t keys, bool *existed, char *error)
+static int fill_pass(const struct load_options *o, enum bench_op op, uint32_t keys, bool *existed,
+                     char *error)
 {
     struct fill f = {.op = op, .keys = keys};
     struct swarm_config config = {
-        .protocol = o->protocol, .keys = &o->keyspace, .address = o->address, .address_bytes = o->address_bytes,
-        .connections = FILL_CONNECTIONS, .depth = FILL_DEPTH, .on_reply = fill_on_reply, .context = &f,
+        .protocol = o->protocol,
+        .keys = &o->keyspace,
+        .address = o->address,
+        .address_bytes = o->address_bytes,
+        .connections = FILL_CONNECTIONS,
+        .depth = FILL_DEPTH,
+        .on_reply = fill_on_reply,
+        .context = &f,
     };
     f.swarm = swarm_open(&config, error);
     if (!f.swarm)
@@ -168,8 +177,9 @@ static void submit_next(struct worker *w, uint32_t connection, uint64_t now_ns)
 {
     const struct load_options *o = w->options;
     static const enum bench_op op_of[] = {
-        [WORKLOAD_GET] = BENCH_GET,       [WORKLOAD_SET] = BENCH_SET,           [WORKLOAD_CREATE] = BENCH_CREATE,
-        [WORKLOAD_EXISTS] = BENCH_EXISTS, [WORKLOAD_CHILDREN] = BENCH_CHILDREN, [WORKLOAD_PING] = BENCH_PING,
+        [WORKLOAD_GET] = BENCH_GET,           [WORKLOAD_SET] = BENCH_SET,
+        [WORKLOAD_CREATE] = BENCH_CREATE,     [WORKLOAD_EXISTS] = BENCH_EXISTS,
+        [WORKLOAD_CHILDREN] = BENCH_CHILDREN, [WORKLOAD_PING] = BENCH_PING,
     };
     enum bench_op op = op_of[o->workload];
     uint32_t key = random_below(&w->random, o->keys);
@@ -179,7 +189,8 @@ static void submit_next(struct worker *w, uint32_t connection, uint64_t now_ns)
         key = w->create_key;
         w->create_key += w->create_step;
     }
-    (void)swarm_submit(w->swarm, connection, op, key, now_ns); /* room is there: one reply, one request */
+    (void)swarm_submit(w->swarm, connection, op, key,
+                       now_ns); /* room is there: one reply, one request */
 }
 
 static bool reply_is_wrong(const struct worker *w, const struct swarm_reply *r)
@@ -195,7 +206,8 @@ static void run_on_reply(void *context, const struct swarm_reply *r)
     struct worker *w = context;
     if (w->phase == PHASE_WINDOW) {
         bool write = r->op == BENCH_SET || r->op == BENCH_CREATE;
-        histogram_record(write ? w->result.latency_writes : w->result.latency, r->now_ns - r->sent_ns);
+        histogram_record(write ? w->result.latency_writes : w->result.latency,
+                         r->now_ns - r->sent_ns);
         w->result.replies++;
     }
     if (UNLIKELY(reply_is_wrong(w, r)) && w->result.errors++ == 0)
@@ -217,8 +229,14 @@ static int worker_open(struct worker *w)
     const struct load_options *o = w->options;
     uint32_t depth = (o->outstanding + o->connections - 1) / o->connections;
     struct swarm_config config = {
-        .protocol = o->protocol, .keys = &o->keyspace, .address = o->address, .address_bytes = o->address_bytes,
-        .connections = w->connections, .depth = depth, .on_reply = run_on_reply, .context = w,
+        .protocol = o->protocol,
+        .keys = &o->keyspace,
+        .address = o->address,
+        .address_bytes = o->address_bytes,
+        .connections = w->connections,
+        .depth = depth,
+        .on_reply = run_on_reply,
+        .context = w,
     };
     w->swarm = swarm_open(&config, w->error);
     if (!w->swarm)
@@ -233,12 +251,14 @@ static int worker_open(struct worker *w)
     return 0;
 }
 
-/* Barriers: all workers are warm -> main takes the account and sets the end -> window -> all done -> main closes it. */
+/* Barriers: all workers are warm -> main takes the account and sets the end -> window -> all done
+ * -> main closes it. */
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     const struct load_options *o = w->options;
-    w->failed = worker_open(w) < 0 || run_until(w, clock_ns() + (uint64_t)(o->warmup_s * 1e9), 0) < 0;
+    w->failed =
+        worker_open(w) < 0 || run_until(w, clock_ns() + (uint64_t)(o->warmup_s * 1e9), 0) < 0;
     pthread_barrier_wait(w->start);
     pthread_barrier_wait(w->start);
     w->phase = PHASE_WINDOW;
@@ -256,8 +276,8 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static void workers_prepare(const struct load_options *o, struct worker *workers, pthread_barrier_t *start,
-                            pthread_barrier_t *end)
+static void workers_prepare(const struct load_options *o, struct worker *workers,
+                            pthread_barrier_t *start, pthread_barrier_t *end)
 {
     uint32_t first = 0;
     for (uint32_t i = 0; i < o->threads; i++) {
@@ -273,7 +293,8 @@ static void workers_prepare(const struct load_options *o, struct worker *workers
     }
 }
 
-static int workers_collect(const struct load_options *o, struct worker *workers, struct load_result *out, char *error)
+static int workers_collect(const struct load_options *o, struct worker *workers,
+                           struct load_result *out, char *error)
 {
     int rc = 0;
     for (uint32_t i = 0; i < o->threads; i++) {

@@ -5,13 +5,15 @@
  *
  *   fill --> warm-up --> measured window --> drain
  *
- * Closed loop: every connection keeps its depth of requests in flight; a reply calls for the next request. The window is
- * bounded in time and, if asked, in count; only replies that arrive inside it count. (A closed loop slows down together
- * with the server: its latencies are service times under this load, not what an open stream of arrivals would see.)
+ * Closed loop: every connection keeps its depth of requests in flight; a reply calls for the next
+ * request. The window is bounded in time and, if asked, in count; only replies that arrive inside
+ * it count. (A closed loop slows down together with the server: its latencies are service times
+ * under this load, not what an open stream of arrivals would see.)
  *
- * Watch flood: connection 0 writes, the others watch one znode. A round: all watchers read it leaving a watch; when all
- * have answers, one setData; the round ends with the last event. Two rates come out: events/s while delivering (from
- * sending setData to the last event) and events/s over whole rounds, re-arming included.
+ * Watch flood: connection 0 writes, the others watch one znode. A round: all watchers read it
+ * leaving a watch; when all have answers, one setData; the round ends with the last event. Two
+ * rates come out: events/s while delivering (from sending setData to the last event) and events/s
+ * over whole rounds, re-arming included.
  */
 #ifndef SENGI_BENCH_LOAD_H
 #define SENGI_BENCH_LOAD_H
@@ -24,7 +26,15 @@
 #include "bench/swarm.h"
 #include "client/wire/types.h"
 
-enum workload { WORKLOAD_GET, WORKLOAD_SET, WORKLOAD_CREATE, WORKLOAD_EXISTS, WORKLOAD_CHILDREN, WORKLOAD_PING, WORKLOAD_WATCH };
+enum workload {
+    WORKLOAD_GET,
+    WORKLOAD_SET,
+    WORKLOAD_CREATE,
+    WORKLOAD_EXISTS,
+    WORKLOAD_CHILDREN,
+    WORKLOAD_PING,
+    WORKLOAD_WATCH
+};
 
 struct load_options {
     const struct bench_protocol *protocol;
@@ -46,10 +56,11 @@ struct load_options {
 
 struct load_result {
     uint64_t replies, errors, events, rounds;
-    int32_t first_error;         /* code of the first failed reply */
-    double window_s;             /* as measured */
-    double delivering_s;         /* watch flood: sum over rounds of setData sent -> last event */
-    struct histogram *latency;   /* reads (and every other operation that is not a write); watch: event after setData */
+    int32_t first_error;       /* code of the first failed reply */
+    double window_s;           /* as measured */
+    double delivering_s;       /* watch flood: sum over rounds of setData sent -> last event */
+    struct histogram *latency; /* reads (and every other operation that is not a write); watch:
+                                  event after setData */
     struct histogram *latency_writes;
     bool server_cpu_known;
     struct cputime server_cpu, own_cpu; /* within the window */
@@ -62,7 +73,8 @@ extern volatile sig_atomic_t load_stop;
 /** Make every key exist with the keyspace's value. 0, or -1 with a line in `error` (256 bytes). */
 int load_fill(const struct load_options *options, char *error);
 
-/** Closed loop on one thread or several. 0, or -1 with a line in `error`. The result owns two histograms. */
+/** Closed loop on one thread or several. 0, or -1 with a line in `error`. The result owns two
+ * histograms. */
 int load_run(const struct load_options *options, struct load_result *out, char *error);
 
 /** Watch flood. As load_run. */

@@ -79,8 +79,14 @@ int load_watch(const struct load_options *o, struct load_result *out, char *erro
 {
     struct flood f = {.result = out, .watchers = o->connections};
     struct swarm_config config = {
-        .protocol = o->protocol, .keys = &o->keyspace, .address = o->address, .address_bytes = o->address_bytes,
-        .connections = o->connections + 1, .depth = 1, .on_reply = flood_on_reply, .on_event = flood_on_event,
+        .protocol = o->protocol,
+        .keys = &o->keyspace,
+        .address = o->address,
+        .address_bytes = o->address_bytes,
+        .connections = o->connections + 1,
+        .depth = 1,
+        .on_reply = flood_on_reply,
+        .on_event = flood_on_event,
         .context = &f,
     };
     f.swarm = swarm_open(&config, error);
@@ -93,7 +99,8 @@ int load_watch(const struct load_options *o, struct load_result *out, char *erro
     f.measuring = true;
     struct load_account account = load_account_begin(o->server_pid);
     uint64_t end_ns = account.start_ns + (uint64_t)(o->window_s * 1e9);
-    while (rc == 0 && clock_ns() < end_ns && !load_stop && (o->count_max == 0 || out->rounds < o->count_max))
+    while (rc == 0 && clock_ns() < end_ns && !load_stop
+           && (o->count_max == 0 || out->rounds < o->count_max))
         rc = flood_round(&f, error);
     load_account_end(&account, o->server_pid, out);
     if (load_stop && out->rounds > 0)

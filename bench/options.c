@@ -20,12 +20,14 @@ static const char help[] =
     "what to load\n"
     "  --server HOST:PORT      default 127.0.0.1:2181 (zk), :11211 (memcached), :6379 (redis)\n"
     "  --protocol NAME         zk (default), memcached, redis\n"
-    "  --server-pid PID        read the server's CPU time from /proc (user and system, all threads)\n"
+    "  --server-pid PID        read the server's CPU time from /proc (user and system, all "
+    "threads)\n"
     "with what\n"
     "  --workload NAME         get (default), set, create, exists, children, ping, watch\n"
     "                          memcached and redis have get, set, ping\n"
     "  --write-percent P       0-100: this share of `get` becomes `set` (default 0)\n"
-    "  --connections N         default 64; with `watch`: the number of watching sessions, one more writes\n"
+    "  --connections N         default 64; with `watch`: the number of watching sessions, one more "
+    "writes\n"
     "  --depth D               requests in flight per connection (default 1)\n"
     "  --outstanding N         requests in flight over all connections, instead of --depth\n"
     "  --keys N                default 10000, read uniformly at random\n"
@@ -42,18 +44,40 @@ static const char help[] =
     "  --cpu N                 pin this program to CPU N\n"
     "as what\n"
     "  --json                  one JSON object on stdout\n"
-    "  --null-server           serve canned replies instead: shows what the generator itself can do\n"
+    "  --null-server           serve canned replies instead: shows what the generator itself can "
+    "do\n"
     "  --port PORT             of the null server; 0 picks one and prints it\n"
     "  --help, --version\n"
     "\n"
     "Latencies are nanoseconds from queueing a request to reading its reply; the loop is closed.\n"
     "SIGINT ends the run and reports what was measured.\n"
-    "exit: 0 measured; 1 wrong usage; 2 could not measure; 3 measured, but some replies were errors\n";
+    "exit: 0 measured; 1 wrong usage; 2 could not measure; 3 measured, but some replies were "
+    "errors\n";
 
 enum {
-    OPT_SERVER = 1, OPT_PROTOCOL, OPT_SERVER_PID, OPT_WORKLOAD, OPT_WRITE_PERCENT, OPT_CONNECTIONS, OPT_DEPTH,
-    OPT_OUTSTANDING, OPT_KEYS, OPT_VALUE_BYTES, OPT_PREFIX, OPT_NO_FILL, OPT_SEED, OPT_WARMUP, OPT_SECONDS, OPT_COUNT,
-    OPT_THREADS, OPT_CPU, OPT_JSON, OPT_NULL_SERVER, OPT_PORT, OPT_HELP, OPT_VERSION,
+    OPT_SERVER = 1,
+    OPT_PROTOCOL,
+    OPT_SERVER_PID,
+    OPT_WORKLOAD,
+    OPT_WRITE_PERCENT,
+    OPT_CONNECTIONS,
+    OPT_DEPTH,
+    OPT_OUTSTANDING,
+    OPT_KEYS,
+    OPT_VALUE_BYTES,
+    OPT_PREFIX,
+    OPT_NO_FILL,
+    OPT_SEED,
+    OPT_WARMUP,
+    OPT_SECONDS,
+    OPT_COUNT,
+    OPT_THREADS,
+    OPT_CPU,
+    OPT_JSON,
+    OPT_NULL_SERVER,
+    OPT_PORT,
+    OPT_HELP,
+    OPT_VERSION,
 };
 
 static const struct option long_options[] = {
@@ -84,8 +108,9 @@ static const struct option long_options[] = {
 };
 
 static const char *const workload_names[] = {
-    [WORKLOAD_GET] = "get",           [WORKLOAD_SET] = "set",   [WORKLOAD_CREATE] = "create", [WORKLOAD_EXISTS] = "exists",
-    [WORKLOAD_CHILDREN] = "children", [WORKLOAD_PING] = "ping", [WORKLOAD_WATCH] = "watch",
+    [WORKLOAD_GET] = "get",       [WORKLOAD_SET] = "set",           [WORKLOAD_CREATE] = "create",
+    [WORKLOAD_EXISTS] = "exists", [WORKLOAD_CHILDREN] = "children", [WORKLOAD_PING] = "ping",
+    [WORKLOAD_WATCH] = "watch",
 };
 
 const char *workload_name(enum workload w)
@@ -105,8 +130,8 @@ static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *
     errno = 0;
     *out = strtoull(text, &end, 10);
     if (errno || end == text || *end || text[0] == '-' || *out < min || *out > max) {
-        fprintf(stderr, "sengi-bench: %s is not a number from %llu to %llu\n", text, (unsigned long long)min,
-                (unsigned long long)max);
+        fprintf(stderr, "sengi-bench: %s is not a number from %llu to %llu\n", text,
+                (unsigned long long)min, (unsigned long long)max);
         return -1;
     }
     return 0;
@@ -168,7 +193,9 @@ struct parsing {
 static int parse_one_number(struct parsing *p, int option, const char *text)
 {
     struct load_options *o = &p->out->load;
-    static const struct { uint64_t min, max; } bounds[] = {
+    static const struct {
+        uint64_t min, max;
+    } bounds[] = {
         [OPT_SERVER_PID] = {1, 1 << 22},
         [OPT_WRITE_PERCENT] = {0, 100},
         [OPT_CONNECTIONS] = {1, SWARM_CONNECTIONS_MAX},
@@ -216,9 +243,7 @@ static int parse_one(struct parsing *p, int option, const char *text)
 {
     struct bench_options *out = p->out;
     switch (option) {
-    case OPT_SERVER:
-        out->server_name = text;
-        return 0;
+    case OPT_SERVER: out->server_name = text; return 0;
     case OPT_PROTOCOL:
         out->load.protocol = protocol_find(text);
         return out->load.protocol ? 0 : usage_error("unknown protocol", text);
@@ -241,7 +266,8 @@ static int options_settle(struct parsing *p)
 {
     struct load_options *o = &p->out->load;
     bool kv_only = o->protocol != &protocol_zk;
-    if (kv_only && o->workload != WORKLOAD_GET && o->workload != WORKLOAD_SET && o->workload != WORKLOAD_PING)
+    if (kv_only && o->workload != WORKLOAD_GET && o->workload != WORKLOAD_SET
+        && o->workload != WORKLOAD_PING)
         return usage_error("this protocol has no workload", workload_name(o->workload));
     if (o->write_percent && o->workload != WORKLOAD_GET)
         return usage_error("--write-percent needs", "--workload get");
@@ -264,8 +290,15 @@ int options_parse(int argc, char **argv, struct bench_options *out)
 {
     *out = (struct bench_options){.cpu = -1};
     out->load = (struct load_options){
-        .protocol = &protocol_zk, .workload = WORKLOAD_GET, .connections = 64, .keys = 10000, .warmup_s = 1, .window_s = 5,
-        .threads = 1, .seed = 1, .fill = true,
+        .protocol = &protocol_zk,
+        .workload = WORKLOAD_GET,
+        .connections = 64,
+        .keys = 10000,
+        .warmup_s = 1,
+        .window_s = 5,
+        .threads = 1,
+        .seed = 1,
+        .fill = true,
     };
     struct parsing p = {.out = out, .depth = 1, .value_bytes = 100};
     int option, rc = parse_prefix("/sengi-bench", &out->load.keyspace);
@@ -277,7 +310,9 @@ int options_parse(int argc, char **argv, struct bench_options *out)
         rc = options_settle(&p);
     if (rc != 0 || out->null_server)
         return rc;
-    const char *port = out->load.protocol == &protocol_zk ? "2181" : out->load.protocol == &protocol_redis ? "6379" : "11211";
+    const char *port = out->load.protocol == &protocol_zk      ? "2181"
+                       : out->load.protocol == &protocol_redis ? "6379"
+                                                               : "11211";
     if (!out->server_name)
         out->server_name = "127.0.0.1";
     return resolve(out->server_name, port, &out->load);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The three languages the load generator speaks, behind one table, so that everything else is the same code for both
- * sides of a ratio: ZooKeeper jute, memcached text, redis RESP.
+ * The three languages the load generator speaks, behind one table, so that everything else is the
+ * same code for both sides of a ratio: ZooKeeper jute, memcached text, redis RESP.
  *
- * Every protocol answers in request order; a ZooKeeper watch event comes between replies and says so (reply.is_event).
- * All use the same key: "<prefix>/k<10 digits>", which is a valid znode path, memcached key and redis key.
+ * Every protocol answers in request order; a ZooKeeper watch event comes between replies and says
+ * so (reply.is_event). All use the same key: "<prefix>/k<10 digits>", which is a valid znode path,
+ * memcached key and redis key.
  */
 #ifndef SENGI_BENCH_PROTOCOL_H
 #define SENGI_BENCH_PROTOCOL_H
@@ -52,12 +53,15 @@ struct bench_reply {
 
 struct bench_protocol {
     const char *name;
-    /** First bytes of a connection, or 0 where there is no handshake. At most REQUEST_OVERHEAD_MAX bytes. */
+    /** First bytes of a connection, or 0 where there is no handshake. At most REQUEST_OVERHEAD_MAX
+     * bytes. */
     size_t (*hello)(uint8_t *out);
     /** Take the answer to hello. Bytes taken, 0 for more needed, -1 refused or malformed. */
     ptrdiff_t (*hello_reply)(const uint8_t *in, size_t size);
-    /** Write one request; bytes written, at most REQUEST_OVERHEAD_MAX + value_bytes. 0: the protocol has no such operation. */
-    size_t (*encode)(const struct keyspace *keys, const struct bench_request *request, uint8_t *out);
+    /** Write one request; bytes written, at most REQUEST_OVERHEAD_MAX + value_bytes. 0: the
+     * protocol has no such operation. */
+    size_t (*encode)(const struct keyspace *keys, const struct bench_request *request,
+                     uint8_t *out);
     /** Take one reply. Bytes taken, 0 for more needed, -1 malformed. */
     ptrdiff_t (*parse)(const uint8_t *in, size_t size, struct bench_reply *out);
     /** Last bytes of a connection (closeSession), or 0. */

@@ -17,7 +17,8 @@ static ptrdiff_t memcached_hello_reply(const uint8_t *in, size_t size)
     return -1;
 }
 
-static size_t memcached_encode(const struct keyspace *keys, const struct bench_request *request, uint8_t *out)
+static size_t memcached_encode(const struct keyspace *keys, const struct bench_request *request,
+                               uint8_t *out)
 {
     uint8_t *p = out;
     switch (request->op) {
@@ -37,16 +38,14 @@ static size_t memcached_encode(const struct keyspace *keys, const struct bench_r
         p += keys->value_bytes;
         memcpy(p, "\r\n", 2);
         return (size_t)(p + 2 - out);
-    case BENCH_PING:
-        memcpy(p, "mn\r\n", 4);
-        return 4;
-    default:
-        return 0;
+    case BENCH_PING: memcpy(p, "mn\r\n", 4); return 4;
+    default: return 0;
     }
 }
 
 /* VALUE <key> <flags> <bytes>\r\n<data>\r\nEND\r\n */
-static ptrdiff_t parse_value(const uint8_t *in, size_t size, const uint8_t *line_end, struct bench_reply *out)
+static ptrdiff_t parse_value(const uint8_t *in, size_t size, const uint8_t *line_end,
+                             struct bench_reply *out)
 {
     const uint8_t *p = line_end;
     while (p > in && p[-1] != ' ')
@@ -75,11 +74,13 @@ static ptrdiff_t memcached_parse(const uint8_t *in, size_t size, struct bench_re
     if (size > 6 && memcmp(in, "VALUE ", 6) == 0)
         return parse_value(in, size, line_end, out);
     ptrdiff_t n = line_end + 1 - in;
-    bool good = (n == 8 && memcmp(in, "STORED\r\n", 8) == 0) || (n == 4 && memcmp(in, "MN\r\n", 4) == 0);
+    bool good =
+        (n == 8 && memcmp(in, "STORED\r\n", 8) == 0) || (n == 4 && memcmp(in, "MN\r\n", 4) == 0);
     out->error = good ? 0 : -1;
     return n;
 }
 
 const struct bench_protocol protocol_memcached = {
-    "memcached", memcached_none, memcached_hello_reply, memcached_encode, memcached_parse, memcached_none,
+    "memcached",      memcached_none,  memcached_hello_reply,
+    memcached_encode, memcached_parse, memcached_none,
 };

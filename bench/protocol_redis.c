@@ -36,7 +36,8 @@ static uint8_t *write_length(uint8_t *p, size_t n)
     return write_text(p + sizeof digits - i, "\r\n");
 }
 
-static size_t redis_encode(const struct keyspace *keys, const struct bench_request *request, uint8_t *out)
+static size_t redis_encode(const struct keyspace *keys, const struct bench_request *request,
+                           uint8_t *out)
 {
     size_t key_bytes = keys->prefix_bytes + 12;
     uint8_t *p = out;
@@ -54,10 +55,8 @@ static size_t redis_encode(const struct keyspace *keys, const struct bench_reque
         p = write_length(write_text(p, "\r\n"), keys->value_bytes);
         memcpy(p, keys->value, keys->value_bytes);
         return (size_t)(write_text(p + keys->value_bytes, "\r\n") - out);
-    case BENCH_PING:
-        return (size_t)(write_text(p, "*1\r\n$4\r\nPING\r\n") - out);
-    default:
-        return 0;
+    case BENCH_PING: return (size_t)(write_text(p, "*1\r\n$4\r\nPING\r\n") - out);
+    default: return 0;
     }
 }
 
@@ -70,15 +69,10 @@ static ptrdiff_t redis_parse(const uint8_t *in, size_t size, struct bench_reply 
     size_t line = (size_t)(line_end + 1 - in);
     switch (in[0]) {
     case '+':
-    case ':':
-        return (ptrdiff_t)line;
-    case '-':
-        out->error = -1;
-        return (ptrdiff_t)line;
-    case '$':
-        break;
-    default:
-        return -1;
+    case ':': return (ptrdiff_t)line;
+    case '-': out->error = -1; return (ptrdiff_t)line;
+    case '$': break;
+    default: return -1;
     }
     if (in[1] == '-') { /* null bulk: no such key */
         out->error = -1;

@@ -7,7 +7,8 @@
 
 /* The longest a ZooKeeper with tickTime 2000 grants. */
 #define SESSION_TIMEOUT_MS 40000
-#define HELLO_BYTES 49 /* ConnectRequest with its readOnly byte (client-protocol.md section 3.1), framed */
+#define HELLO_BYTES                                                                                \
+    49 /* ConnectRequest with its readOnly byte (client-protocol.md section 3.1), framed */
 
 static size_t zk_hello(uint8_t *out)
 {
@@ -47,7 +48,8 @@ static void write_open_acl_and_flags(struct jute_writer *w)
     jute_write_int(w, 0);
 }
 
-static size_t zk_encode(const struct keyspace *keys, const struct bench_request *request, uint8_t *out)
+static size_t zk_encode(const struct keyspace *keys, const struct bench_request *request,
+                        uint8_t *out)
 {
     struct jute_writer w = jute_writer_of(out + 4, REQUEST_OVERHEAD_MAX - 4 + keys->value_bytes);
     jute_write_int(&w, request->op == BENCH_PING ? XID_PING : request->xid);
@@ -66,9 +68,7 @@ static size_t zk_encode(const struct keyspace *keys, const struct bench_request 
     case BENCH_GET:
     case BENCH_GET_WATCH:
     case BENCH_EXISTS:
-    case BENCH_CHILDREN:
-        jute_write_bool(&w, request->op == BENCH_GET_WATCH);
-        break;
+    case BENCH_CHILDREN: jute_write_bool(&w, request->op == BENCH_GET_WATCH); break;
     case BENCH_SET:
         jute_write_bytes(&w, (struct bytes){keys->value, keys->value_bytes});
         jute_write_int(&w, -1);
@@ -81,8 +81,7 @@ static size_t zk_encode(const struct keyspace *keys, const struct bench_request 
         jute_write_bytes(&w, BYTES_NULL);
         write_open_acl_and_flags(&w);
         break;
-    case BENCH_PING:
-        break;
+    case BENCH_PING: break;
     }
     be32_store(out, (uint32_t)jute_written(&w));
     return 4 + jute_written(&w);
@@ -112,4 +111,5 @@ static size_t zk_goodbye(uint8_t *out)
     return 4 + REQUEST_HEADER_BYTES;
 }
 
-const struct bench_protocol protocol_zk = {"zk", zk_hello, zk_hello_reply, zk_encode, zk_parse, zk_goodbye};
+const struct bench_protocol protocol_zk = {"zk",      zk_hello, zk_hello_reply,
+                                           zk_encode, zk_parse, zk_goodbye};

@@ -110,7 +110,8 @@ static size_t serve_memcached(struct responder *r, const uint8_t *in, size_t siz
     return used;
 }
 
-/* A request is "*N\r\n" and N times "$len\r\nbytes\r\n"; none of our keys or values holds a line feed. */
+/* A request is "*N\r\n" and N times "$len\r\nbytes\r\n"; none of our keys or values holds a line
+ * feed. */
 static size_t serve_redis(struct responder *r, struct peer *p, const uint8_t *in, size_t size)
 {
     size_t used = 0;
@@ -142,7 +143,8 @@ static void peer_drop(struct responder *r, int fd)
 static bool send_all(int fd, const uint8_t *data, size_t n)
 {
     while (n) {
-        ssize_t sent = send(fd, data, n, MSG_NOSIGNAL); /* blocking: the peer reads whatever we write */
+        ssize_t sent =
+            send(fd, data, n, MSG_NOSIGNAL); /* blocking: the peer reads whatever we write */
         if (sent <= 0)
             return false;
         data += sent;
@@ -161,7 +163,9 @@ static bool serve(struct responder *r, int fd)
         return n < 0 && errno == EAGAIN;
     size_t size = p->rest_bytes + (size_t)n, used = 0;
     if (p->dialect == DIALECT_UNKNOWN)
-        p->dialect = r->input[0] == 0 ? DIALECT_ZK : r->input[0] == '*' ? DIALECT_REDIS : DIALECT_MEMCACHED;
+        p->dialect = r->input[0] == 0     ? DIALECT_ZK
+                     : r->input[0] == '*' ? DIALECT_REDIS
+                                          : DIALECT_MEMCACHED;
     r->output_bytes = 0;
     switch (p->dialect) {
     case DIALECT_ZK: used = serve_zk(r, p, r->input, size); break;
@@ -201,7 +205,8 @@ static void canned_replies(struct responder *r)
     r->zk_get_bytes = 4 + REPLY_HEADER_BYTES + 4 + n + STAT_BYTES;
     be32_store(r->zk_get, (uint32_t)r->zk_get_bytes - 4);
     be32_store(r->zk_get + 20, n);
-    int head = snprintf((char *)r->memcached_get, room, "VALUE /sengi-bench/k0000000000 0 %u\r\n", n);
+    int head =
+        snprintf((char *)r->memcached_get, room, "VALUE /sengi-bench/k0000000000 0 %u\r\n", n);
     memset(r->memcached_get + head, 'x', n);
     memcpy(r->memcached_get + head + n, "\r\nEND\r\n", 7);
     r->memcached_get_bytes = (size_t)head + n + 7;
@@ -214,11 +219,12 @@ static void canned_replies(struct responder *r)
 int responder_listen(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     if (fd < 0)
         return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0
-        || listen(fd, 1024) < 0) {
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0
+        || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 1024) < 0) {
         close(fd);
         return -1;
     }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The null server: canned replies for all three protocols on one port, in one thread, as fast as the kernel allows.
+ * The null server: canned replies for all three protocols on one port, in one thread, as fast as
+ * the kernel allows.
  *
- * It proves what the load generator can do: a rate measured against a real server is that server's only if the same
- * generator is clearly faster here. It finds the frames of requests, looks nothing up and keeps no state but the
- * connection: get, exists and set always succeed with a value of the configured size. It knows no children and no watches.
+ * It proves what the load generator can do: a rate measured against a real server is that server's
+ * only if the same generator is clearly faster here. It finds the frames of requests, looks nothing
+ * up and keeps no state but the connection: get, exists and set always succeed with a value of the
+ * configured size. It knows no children and no watches.
  */
 #ifndef SENGI_BENCH_RESPONDER_H
 #define SENGI_BENCH_RESPONDER_H

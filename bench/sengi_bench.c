@@ -18,7 +18,8 @@ static void on_signal(int number)
 
 static void catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* the second one kills */
+    struct sigaction a = {.sa_handler = on_signal,
+                          .sa_flags = (int)SA_RESETHAND}; /* the second one kills */
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -66,7 +67,8 @@ static int measure(const struct bench_options *o)
     load_result_init(&result);
     int rc = o->load.fill ? load_fill(&o->load, error) : 0;
     if (rc == 0)
-        rc = o->load.workload == WORKLOAD_WATCH ? load_watch(&o->load, &result, error) : load_run(&o->load, &result, error);
+        rc = o->load.workload == WORKLOAD_WATCH ? load_watch(&o->load, &result, error)
+                                                : load_run(&o->load, &result, error);
     if (rc < 0) {
         fprintf(stderr, "sengi-bench: %s: %s\n", o->server_name, error);
     } else {

@@ -16,7 +16,7 @@
 #define EVENTS_PER_TURN 256
 #define INPUT_BYTES_START (256u << 10)
 #define INPUT_BYTES_MAX (256u << 20) /* one reply may be as long as a huge directory */
-#define HANDSHAKES_MAX 32 /* at once */
+#define HANDSHAKES_MAX 32            /* at once */
 #define OPEN_TIMEOUT_NS (60ull * 1000000000u)
 
 struct sent {
@@ -28,12 +28,12 @@ struct sent {
 struct connection {
     int fd;
     int32_t xid_next;
-    uint32_t head, in_flight; /* ring `sent`: oldest index and count */
+    uint32_t head, in_flight;     /* ring `sent`: oldest index and count */
     bool greeted, dirty, blocked; /* handshake done; has output to flush; waits for EPOLLOUT */
     struct sent *sent;            /* config.depth entries */
     uint8_t *out;
     size_t out_from, out_to, out_room; /* out_from <= out_to <= out_room */
-    uint8_t *rest; /* the start of an incomplete reply */
+    uint8_t *rest;                     /* the start of an incomplete reply */
     size_t rest_bytes, rest_room;
 };
 
@@ -124,7 +124,8 @@ static int flush(struct swarm *s, uint32_t index)
     struct connection *c = &s->connections[index];
     if (c->out_from == c->out_to)
         return 0;
-    ssize_t n = send(c->fd, c->out + c->out_from, c->out_to - c->out_from, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n =
+        send(c->fd, c->out + c->out_from, c->out_to - c->out_from, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return fail(s, index, strerror(errno));
     if (n > 0)
@@ -147,7 +148,8 @@ static int flush_dirty(struct swarm *s)
 }
 
 /* One whole reply has been parsed: match it with the oldest request and tell the caller. */
-static int deliver(struct swarm *s, uint32_t index, const struct bench_reply *reply, uint64_t now_ns)
+static int deliver(struct swarm *s, uint32_t index, const struct bench_reply *reply,
+                   uint64_t now_ns)
 {
     struct connection *c = &s->connections[index];
     if (reply->is_event) {
@@ -238,7 +240,8 @@ int swarm_poll(struct swarm *s, int timeout_ms)
             return -1;
         if ((events[i].events & EPOLLOUT) && flush(s, index) < 0)
             return -1;
-        /* Send at once what the replies called for: the server need not wait for the rest of our turn. */
+        /* Send at once what the replies called for: the server need not wait for the rest of our
+         * turn. */
         if (s->dirty_count && flush_dirty(s) < 0)
             return -1;
     }
@@ -258,7 +261,8 @@ static int open_one(struct swarm *s, uint32_t index)
     if (connect(c->fd, (struct sockaddr *)&s->config.address, s->config.address_bytes) < 0)
         return fail(s, index, strerror(errno));
     int on = 1;
-    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* not TCP: nothing to turn off */
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                     sizeof on); /* not TCP: nothing to turn off */
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = index};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, c->fd, &e) < 0)
         return fail(s, index, strerror(errno));
@@ -279,7 +283,8 @@ static int open_all(struct swarm *s)
     for (uint32_t i = 0; i < s->config.connections; i++) {
         if (open_one(s, i) < 0)
             return -1;
-        /* Let the server keep up: its accept queue is short, and what falls out of it waits for a second. */
+        /* Let the server keep up: its accept queue is short, and what falls out of it waits for a
+         * second. */
         while (s->greeted + HANDSHAKES_MAX < s->opened && clock_ns() < end_ns)
             if (swarm_poll(s, 10) < 0)
                 return -1;
@@ -335,7 +340,8 @@ void swarm_close(struct swarm *s)
         uint8_t farewell[REQUEST_OVERHEAD_MAX];
         size_t n = c->greeted ? s->config.protocol->goodbye(farewell) : 0;
         if (n)
-            (void)!send(c->fd, farewell, n, MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: the session times out anyhow */
+            (void)!send(c->fd, farewell, n,
+                        MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy: the session times out anyhow */
         close(c->fd);
         free(c->sent);
         free(c->out);

@@ -6,12 +6,13 @@
  *   caller --swarm_submit--> per-connection output --swarm_poll--> socket
  *   caller <--on_reply/on_event-- swarm_poll <-- socket
  *
- * Is: sockets, framing, request order, time stamps. Is not: a workload; what to send next is the caller's decision, taken
- * in the callbacks. One recv and one send per ready connection and turn; the clock is read once per ready connection, so a
- * latency includes the generator's own work on the requests before it in the same burst (it is never flattered).
+ * Is: sockets, framing, request order, time stamps. Is not: a workload; what to send next is the
+ * caller's decision, taken in the callbacks. One recv and one send per ready connection and turn;
+ * the clock is read once per ready connection, so a latency includes the generator's own work on
+ * the requests before it in the same burst (it is never flattered).
  *
- * Invariants per connection: in_flight <= depth; replies match requests in order; a jute xid that does not is an error of
- * the server and ends the run.
+ * Invariants per connection: in_flight <= depth; replies match requests in order; a jute xid that
+ * does not is an error of the server and ends the run.
  */
 #ifndef SENGI_BENCH_SWARM_H
 #define SENGI_BENCH_SWARM_H
@@ -49,12 +50,15 @@ struct swarm_config {
 /**
  * Connect all and shake hands.
  *
- * @return NULL with a line in `error` (at least 256 bytes); else a swarm owned by the caller. Waits at most 60 s.
+ * @return NULL with a line in `error` (at least 256 bytes); else a swarm owned by the caller. Waits
+ * at most 60 s.
  */
 struct swarm *swarm_open(const struct swarm_config *config, char *error);
 
-/** Queue one request; it leaves with the next swarm_poll. False: depth reached, or the protocol lacks the operation. */
-bool swarm_submit(struct swarm *s, uint32_t connection, enum bench_op op, uint32_t key, uint64_t now_ns);
+/** Queue one request; it leaves with the next swarm_poll. False: depth reached, or the protocol
+ * lacks the operation. */
+bool swarm_submit(struct swarm *s, uint32_t connection, enum bench_op op, uint32_t key,
+                  uint64_t now_ns);
 
 /**
  * Send what is queued, wait up to timeout_ms for replies and hand them to the callbacks.
