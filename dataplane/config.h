@@ -7,7 +7,8 @@
  *     argv --config_parse_args()--> zoo.cfg text --config_parse_text()--> struct config --> server
  *                                         |
  *                              properties.c   Java-properties syntax
- *                              config_keys.c  the ONE table of keys: name, type, default, range, effect
+ *                              config_keys.c  the ONE table of keys: name, type, default, range,
+ * effect
  *
  * Is: parsing, checking, printing. Is not: name resolution, directories, sockets (the server's
  * work); nothing here reads a clock, and there is no global. Text leaves through the caller's
@@ -29,7 +30,8 @@
  *   - a malformed number or boolean is always an error; ZooKeeper takes the default for system
  *     properties.
  *   - 4lw.commands.whitelist unset enables the cheap words (CONFIG_WORDS_DEFAULT), not only srvr.
- *   - a file without clientPort (and without a port in its only server line) is an error; ZooKeeper starts deaf.
+ *   - a file without clientPort (and without a port in its only server line) is an error; ZooKeeper
+ * starts deaf.
  *
  * Invariants of a struct config that parsing accepted:
  *   1. 1 <= tick_time_ms; 1 <= session_timeout_ms_min <= session_timeout_ms_max.
@@ -101,27 +103,32 @@ struct config_cpus {
     uint16_t ids[CONFIG_CORES_MAX];
 };
 
-/** Field names carry the unit. The key behind each field is in config_keys.c. Owned by value: copy freely. */
+/** Field names carry the unit. The key behind each field is in config_keys.c. Owned by value: copy
+ * freely. */
 struct config {
     /* how we were called */
     enum config_mode mode;
     char source[CONFIG_PATH_BYTES]; /* path of zoo.cfg, or "command line", or "built-in defaults" */
-    uint32_t no_effect_count;       /* keys accepted without effect; each was one CONFIG_LINE_NOTE */
+    uint32_t no_effect_count; /* keys accepted without effect; each was one CONFIG_LINE_NOTE */
 
     /* listener */
     int32_t client_port;                         /* 0 = any free port; -1 only before parsing */
-    char client_port_address[CONFIG_NAME_BYTES]; /* host name, IPv4 or IPv6 without brackets; "" = all addresses */
+    char client_port_address[CONFIG_NAME_BYTES]; /* host name, IPv4 or IPv6 without brackets; "" =
+                                                    all addresses */
     int32_t client_port_listen_backlog;          /* -1 = unset: 50, as Java's ServerSocket */
     int32_t max_client_cnxns;                    /* per address; 0 = unlimited */
     int32_t max_cnxns;                           /* in all; 0 = unlimited */
-    int32_t sessionless_cnxn_timeout_ms;         /* a connection without session is closed after this */
+    int32_t sessionless_cnxn_timeout_ms; /* a connection without session is closed after this */
     bool client_tcp_keep_alive;
-    char words_whitelist[CONFIG_TEXT_BYTES]; /* as written; "" = unset: CONFIG_WORDS_DEFAULT. See words.h */
-    int32_t cores;                           /* data cores; 0 = one per CPU that this process may use */
+    char words_whitelist[CONFIG_TEXT_BYTES]; /* as written; "" = unset: CONFIG_WORDS_DEFAULT. See
+                                                words.h */
+    int32_t cores;     /* data cores, exactly; 0 = as many as CPUs that this process may use ... */
+    int32_t cores_max; /* ... but at most this many (nio.numWorkerThreads); 0 = no limit */
 
     /* time and sessions */
     int32_t tick_time_ms;
-    int32_t session_timeout_ms_min, session_timeout_ms_max; /* already derived from the tick when unset */
+    int32_t session_timeout_ms_min,
+        session_timeout_ms_max; /* already derived from the tick when unset */
     bool local_sessions_enabled, local_sessions_upgrading_enabled;
 
     /* requests */
@@ -138,41 +145,43 @@ struct config {
     char data_dir[CONFIG_PATH_BYTES];     /* snapshots, below version-2/ */
     char data_log_dir[CONFIG_PATH_BYTES]; /* logs, below version-2/; equals data_dir when unset */
     bool data_dir_autocreate;
-    int32_t snap_count;               /* txns between snapshots; see ZooKeeper: random in [n/2+1, n] */
-    int64_t snap_size_limit_kb;       /* bytes of log between snapshots; <= 0 = off */
-    int64_t txnlog_size_limit_kb;     /* roll the log file at this size; <= 0 = off */
-    int64_t pre_alloc_size_kb;        /* the log file grows by this */
-    bool force_sync;                  /* false = acknowledge before the disk has it. Unsafe */
+    int32_t snap_count;           /* txns between snapshots; see ZooKeeper: random in [n/2+1, n] */
+    int64_t snap_size_limit_kb;   /* bytes of log between snapshots; <= 0 = off */
+    int64_t txnlog_size_limit_kb; /* roll the log file at this size; <= 0 = off */
+    int64_t pre_alloc_size_kb;    /* the log file grows by this */
+    bool force_sync;              /* false = acknowledge before the disk has it. Unsafe */
     int32_t fsync_warning_threshold_ms;
-    int32_t snap_retain_count;        /* autopurge keeps this many snapshots */
-    int32_t purge_interval_hours;     /* 0 = no autopurge */
+    int32_t snap_retain_count;    /* autopurge keeps this many snapshots */
+    int32_t purge_interval_hours; /* 0 = no autopurge */
     enum config_compression snapshot_compression;
-    bool snapshot_trust_empty;        /* start from logs without any snapshot */
-    bool snapshot_last_zxid;          /* append lastProcessedZxid to snapshots (3.9) */
+    bool snapshot_trust_empty; /* start from logs without any snapshot */
+    bool snapshot_last_zxid;   /* append lastProcessedZxid to snapshots (3.9) */
 
     /* tree */
     bool skip_acl;
-    bool extended_types_enabled;      /* TTL nodes */
+    bool extended_types_enabled; /* TTL nodes */
     bool enforce_quota;
     bool reconfig_enabled;
-    bool digest_enabled;              /* digest of the tree in log and snapshots */
-    bool close_session_txn_enabled;   /* closeSession txns list the paths they delete */
-    bool read_only_mode_enabled;      /* isro joins the whitelist */
+    bool digest_enabled;            /* digest of the tree in log and snapshots */
+    bool close_session_txn_enabled; /* closeSession txns list the paths they delete */
+    bool read_only_mode_enabled;    /* isro joins the whitelist */
     int32_t container_check_interval_ms;
     int32_t container_max_per_minute;
     int64_t container_max_never_used_interval_ms; /* 0 = keep containers that never had a child */
 
     /* authentication. Secret: super_digest; it is never printed or logged */
-    bool digest_auth_enabled;                 /* scheme "digest" */
-    char digest_auth_algorithm[16];           /* OpenSSL's name: "SHA1", "SHA256", ... */
-    char super_digest[CONFIG_NAME_BYTES];     /* "super:base64"; "" = no super user */
+    bool digest_auth_enabled;             /* scheme "digest" */
+    char digest_auth_algorithm[16];       /* OpenSSL's name: "SHA1", "SHA256", ... */
+    char super_digest[CONFIG_NAME_BYTES]; /* "super:base64"; "" = no super user */
     bool enforce_auth_enabled;
-    char enforce_auth_schemes[CONFIG_NAME_BYTES]; /* comma separated, no blanks, each "digest" or "ip" */
+    char enforce_auth_schemes[CONFIG_NAME_BYTES]; /* comma separated, no blanks, each "digest" or
+                                                     "ip" */
 
     /* DPDK port */
     bool dpdk_enabled;
-    char dpdk_eal[CONFIG_TEXT_BYTES]; /* raw EAL words, blank separated */
-    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or port number; "" = the only port there is */
+    char dpdk_eal[CONFIG_TEXT_BYTES];  /* raw EAL words, blank separated */
+    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or port number; "" = the only port
+                                          there is */
     uint32_t dpdk_address_count;
     struct config_address dpdk_addresses[CONFIG_ADDRESSES_MAX];
     bool dpdk_gateway4_set, dpdk_gateway6_set;
@@ -192,7 +201,8 @@ enum config_line {
     CONFIG_LINE_TEXT,  /* answers of the config_print_ functions, for standard output */
 };
 
-/** Where text goes. text: one line without newline, borrowed until return, printable ASCII and UTF-8 only. */
+/** Where text goes. text: one line without newline, borrowed until return, printable ASCII and
+ * UTF-8 only. */
 struct config_sink {
     void (*line)(void *context, enum config_line kind, const char *text);
     void *context;
@@ -205,10 +215,12 @@ struct config_environment {
     bool root;                  /* effective user id 0 */
 };
 
-/** The environment of this process (getenv, geteuid). Borrowed from the process until the next setenv(). */
+/** The environment of this process (getenv, geteuid). Borrowed from the process until the next
+ * setenv(). */
 struct config_environment config_environment_current(void);
 
-/** Set every field to its default; client_port and the directories are left unset (-1, ""). Never fails. */
+/** Set every field to its default; client_port and the directories are left unset (-1, ""). Never
+ * fails. */
 void config_init(struct config *c);
 
 /**
@@ -218,20 +230,23 @@ void config_init(struct config *c);
  *     sengi-server [options] <port> <datadir> [ticktime] [maxcnxns]
  *     options: --check-config --list-keys --help --version -Dname=value
  *
- * With no file and no port the data directory is $XDG_STATE_HOME/sengi, else /var/lib/sengi for root, else
+ * With no file and no port the data directory is $XDG_STATE_HOME/sengi, else /var/lib/sengi for
+ * root, else
  * ~/.local/state/sengi.
  *
  * @param argc,argv  As given to main(); argv[0] is not looked at.
- * @param c          Overwritten. On error its content is unspecified but safe to read; c->mode is always set.
+ * @param c          Overwritten. On error its content is unspecified but safe to read; c->mode is
+ * always set.
  * @param sink       Told every error found (not only the first), warnings and "no effect" lines.
- * @return CONFIG_OK, CONFIG_EINVALID, CONFIG_EREAD. Both errors mean exit code EXIT_CODE_INVALID_INVOCATION.
- * Context: start-up. Reads one file; allocates and frees.
+ * @return CONFIG_OK, CONFIG_EINVALID, CONFIG_EREAD. Both errors mean exit code
+ * EXIT_CODE_INVALID_INVOCATION. Context: start-up. Reads one file; allocates and frees.
  */
 int config_parse_args(int argc, char **argv, const struct config_environment *env, struct config *c,
                       const struct config_sink *sink);
 
 /**
- * Parse the text of a zoo.cfg into c, on top of what is there (call config_init() first), and check the whole.
+ * Parse the text of a zoo.cfg into c, on top of what is there (call config_init() first), and check
+ * the whole.
  *
  * @param name  What messages call the file. Borrowed.
  * @param text  Any bytes; need not be terminated. size <= CONFIG_FILE_BYTES_MAX, else an error.
@@ -240,7 +255,8 @@ int config_parse_args(int argc, char **argv, const struct config_environment *en
 int config_parse_text(const char *name, const char *text, size_t size, struct config *c,
                       const struct config_sink *sink);
 
-/** Each key that differs from its default as "key=value", sorted as in the table; secrets as "(set)". */
+/** Each key that differs from its default as "key=value", sorted as in the table; secrets as
+ * "(set)". */
 void config_print_check(const struct config *c, const struct config_sink *sink);
 /** Usage. */
 void config_print_help(const struct config_sink *sink);
