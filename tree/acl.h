@@ -57,5 +57,9 @@ void acl_write_redacted(const struct acl_list *list, struct buffer *out);
 
 /** Iterate ids in use, for snapshots (writer thread, at pin time). @return next id in use > `after`, or 0. */
 uint32_t acl_next(const struct acl_table *table, uint32_t after);
+/** Lists in use, uses of one list, heap bytes. Writer thread. */
+uint32_t acl_count(const struct acl_table *table);
+uint64_t acl_uses(const struct acl_table *table, uint32_t id);
+size_t acl_heap_bytes(const struct acl_table *table);
 
 #endif

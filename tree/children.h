@@ -24,7 +24,8 @@
 
 struct children;
 
-/** Called for each node made and each node replaced by a change. */
+/** Called for each node made and each node replaced by a change, after everything that can fail. A node may be made and
+ * replaced by the same change. Nodes are single heap blocks: free() is as good as children_node_free(). */
 struct children_sink {
     void (*made)(void *ctx, struct children *node);
     void (*replaced)(void *ctx, struct children *node);
@@ -46,6 +47,12 @@ size_t children_wire_bytes(const struct children *root);
 size_t children_copy(const struct children *root, uint8_t *out);
 /** Prefetch the first lines that children_copy will read. */
 void children_prefetch(const struct children *root);
+
+/** Levels of the tree, 0 for NULL. One change makes at most CHILDREN_MADE_MAX and replaces at most CHILDREN_REPLACED_MAX
+ * nodes of a tree of that many levels. */
+int children_levels(const struct children *root);
+#define CHILDREN_MADE_MAX(levels) (4 + 2 * (levels))
+#define CHILDREN_REPLACED_MAX(levels) (3 * (levels))
 
 /** Free one node (not its children). */
 void children_node_free(struct children *node);

@@ -20,6 +20,15 @@
  *   S5  Store calls between begin and end must not fail half-way: on an error the call changed nothing, the caller
  *       aborts the txn.
  *
+ *   S6  ACL uses: a node holds one use of its list; the use a txn released is dropped after the txn's grace period, the
+ *       use an undone txn had taken is dropped at once.
+ *
+ * Deferred frees: a retired or undone txn is handed to call_rcu() of liburcu-qsbr as it is (its undo log names what is to be
+ * freed), so retiring allocates nothing. The call_rcu thread frees; the writer takes the empty txns back and uses them
+ * again. Threads that read the tree follow reader.h.
+ *
+ * Ordering: T0/T1 below, X1-X3 in index.h, A1-A2 in acl_table.c, D0/D1 in retire.c.
+ *
  * One writer (the control core). Readers use tree.h.
  */
 #ifndef SENGI_TREE_STORE_H
@@ -77,7 +86,10 @@ void store_destroy(struct store *s);
 
 struct index *store_index(struct store *s);
 struct acl_table *store_acls(struct store *s);
+/** "" and "/" are both the root. Any thread. Readers may hash inline: tree_key_of(store_secret(s), path) of key.h. */
 struct tree_key store_key(const struct store *s, struct bytes path);
+/** TREE_SECRET_BYTES, constant as long as the store. */
+const uint8_t *store_secret(const struct store *s);
 
 /** Newest live version of a path, pending txns included; NULL if it does not exist. Writer only. */
 const struct version *store_newest(struct store *s, struct tree_key key);
@@ -141,8 +153,15 @@ void store_show(struct store *s, zxid_t zxid);
 /** T1 (load-acquire). Once per loop turn. Any thread. */
 zxid_t store_visible(const struct store *s);
 
-/** Every core has drained past this list of txns: free what they superseded, after a grace period. Consumes it. */
+/** Every core has drained past this list of txns: free what they superseded, after a grace period. Consumes it (*txns may
+ * be NULL: only goes on with what earlier calls left). Work per call is bounded: after a pin, several calls catch up. */
 void store_retire(struct store *s, struct tree_txn **txns);
+
+/**
+ * No thread but the writer reads from now on (true: start-up replay) or others may (false, the state after creation).
+ * Offline, what is retired or undone is freed at once instead of after a grace period.
+ */
+void store_set_offline(struct store *s, bool offline);
 
 /**
  * Hold back every deferred free from now on, so that another thread can walk the tree at the visible zxid (snapshot).
@@ -151,25 +170,36 @@ void store_retire(struct store *s, struct tree_txn **txns);
 zxid_t store_pin(struct store *s);
 void store_unpin(struct store *s);
 
-/* --- loading (no readers, no open txn) --- */
+/* --- loading (no readers, no open txn, nothing pending or waiting to be retired) --- */
 
-/** Add a node read from a snapshot; parent present. vzxid = zxid given to store_load_begin. */
+/** Begin to fill an empty store with a snapshot as of zxid, which is visible at once. @return 0. */
 int store_load_begin(struct store *s, zxid_t zxid);
+/**
+ * Add a node read from a snapshot; parent present, node absent (CHECKed). Path "" or "/": the root's data, ACL and Stat are
+ * set instead. vzxid = zxid given to store_load_begin. No undo, no change record; memory is freed at once.
+ */
 int store_load(struct store *s, const struct store_node *node);
 
 /* --- walking at a zxid (any thread that holds a pin, or the writer) --- */
 
 struct store_walk;
-/** Depth first, parents before children, from `path` down, as of zxid. NULL: no such node or out of memory. */
+/** Depth first, parents before children, children in byte order, from `path` down, as of zxid (INT64_MAX: newest state,
+ * writer only). NULL: no such node or out of memory. A walking thread other than the writer needs no reader.h: the pin holds
+ * everything. The tree must not change at zxid during the walk. */
 struct store_walk *store_walk_begin(struct store *s, struct bytes path, zxid_t zxid);
-/** Next znode: path borrowed until the next call. false at the end. */
+/** Next znode: path borrowed until the next call; the root's is "". false at the end or when memory ran out. */
 bool store_walk_next(struct store_walk *w, struct bytes *path, const struct version **v);
+/** @return 0; STORE_ENOMEM: the walk ended early. */
+int store_walk_error(const struct store_walk *w);
 void store_walk_end(struct store_walk *w);
 
 struct store_memory {
     uint64_t index_bytes, version_bytes, children_bytes, data_bytes, acl_bytes;
 };
-/** Heap bytes by kind, of the newest state (counted, not estimated: malloc_usable_size). For the bench and mntr. */
+/**
+ * Heap bytes by kind, of the newest state (counted, not estimated: malloc_usable_size). Inline data is part of version_bytes,
+ * data_bytes is what lies outside. Visits every znode: for the bench, not for a server under load. Writer thread.
+ */
 void store_memory(const struct store *s, struct store_memory *out);
 
 /** Invariants as code, whole tree; CHECKs. Tests. */
