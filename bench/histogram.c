@@ -3,6 +3,7 @@
 #include "bench/histogram.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 uint64_t histogram_bucket_top(uint32_t index)
 {
@@ -26,7 +27,8 @@ uint64_t histogram_quantile(const struct histogram *h, double quantile)
         seen += h->bucket[i];
         if (seen >= wanted) {
             uint64_t top = histogram_bucket_top(i);
-            return top < h->max_ns ? top : h->max_ns;
+            bool open_ended = i == HISTOGRAM_BUCKETS - 1;
+            return !open_ended && top < h->max_ns ? top : h->max_ns;
         }
     }
     return h->max_ns;

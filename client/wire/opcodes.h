@@ -49,7 +49,7 @@ enum opcode_class { CLASS_READ, CLASS_WATCH, CLASS_WRITE, CLASS_CONTROL, CLASS_C
     X(SET_WATCHES, 101, "SETW", set_watches, CLASS_WATCH, 0, 0)                                     \
     X(SASL, 102, "SASL", token, CLASS_CONN, 0, 0)                                                   \
     X(GET_EPHEMERALS, 103, "GETE", path, CLASS_CONTROL, 0, 0)                                       \
-    X(GET_ALL_CHILDREN_NUMBER, 104, "GETACN", path, CLASS_READ, 0, 0)                               \
+    X(GET_ALL_CHILDREN_NUMBER, 104, "GETACN", path, CLASS_CONTROL, 0, 0)                               \
     X(SET_WATCHES2, 105, "STW2", set_watches, CLASS_WATCH, 0, 0)                                    \
     X(ADD_WATCH, 106, "ADDW", path_type, CLASS_WATCH, 0, 0)                                         \
     X(WHO_AM_I, 107, "HOMI", none, CLASS_READ, 0, 0)                                                \
