@@ -7,8 +7,7 @@
  *     argv --config_parse_args()--> zoo.cfg text --config_parse_text()--> struct config --> server
  *                                         |
  *                              properties.c   Java-properties syntax
- *                              config_keys.c  the ONE table of keys: name, type, default, range,
- * effect
+ *                              config_keys.c  the ONE table: name, type, default, range, effect
  *
  * Is: parsing, checking, printing. Is not: name resolution, directories, sockets (the server's
  * work); nothing here reads a clock, and there is no global. Text leaves through the caller's
@@ -30,8 +29,8 @@
  *   - a malformed number or boolean is always an error; ZooKeeper takes the default for system
  *     properties.
  *   - 4lw.commands.whitelist unset enables the cheap words (CONFIG_WORDS_DEFAULT), not only srvr.
- *   - a file without clientPort (and without a port in its only server line) is an error; ZooKeeper
- * starts deaf.
+ *   - a file without clientPort (and without a port in its only server line) is an error;
+ *     ZooKeeper starts deaf.
  *
  * Invariants of a struct config that parsing accepted:
  *   1. 1 <= tick_time_ms; 1 <= session_timeout_ms_min <= session_timeout_ms_max.
@@ -47,6 +46,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/log.h"
+
 #define CONFIG_FILE_BYTES_MAX (1u << 20) /* a zoo.cfg above this is refused */
 #define CONFIG_PATH_BYTES 1024
 #define CONFIG_NAME_BYTES 256
@@ -55,7 +56,6 @@
 #define CONFIG_ERRORS_MAX 64   /* after these, parsing stops with one last line */
 #define CONFIG_CORES_MAX 64
 #define CONFIG_ADDRESSES_MAX 8
-#define CONFIG_SUPER_USERS_MAX 8
 #define CONFIG_WORDS_DEFAULT "srvr,ruok,isro,mntr,conf,envi"
 
 /** Exit codes of the process: ZooKeeper's ExitCode.java. */
@@ -86,7 +86,6 @@ enum config_mode {
     CONFIG_MODE_KEYS,    /* --list-keys: config_print_keys(), exit 0 */
 };
 
-enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_idle { CONFIG_IDLE_POLL, CONFIG_IDLE_SLEEP };
 enum config_compression { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP };
 
@@ -103,8 +102,7 @@ struct config_cpus {
     uint16_t ids[CONFIG_CORES_MAX];
 };
 
-/** Field names carry the unit. The key behind each field is in config_keys.c. Owned by value: copy
- * freely. */
+/** Field names carry the unit. The key of each field is in config_keys.c. A value: copy freely. */
 struct config {
     /* how we were called */
     enum config_mode mode;
@@ -112,24 +110,20 @@ struct config {
     uint32_t no_effect_count; /* keys accepted without effect; each was one CONFIG_LINE_NOTE */
 
     /* listener */
-    int32_t client_port;                         /* 0 = any free port; -1 only before parsing */
-    char client_port_address[CONFIG_NAME_BYTES]; /* host name, IPv4 or IPv6 without brackets; "" =
-                                                    all addresses */
-    int32_t client_port_listen_backlog;          /* -1 = unset: 50, as Java's ServerSocket */
-    int32_t max_client_cnxns;                    /* per address; 0 = unlimited */
-    int32_t max_cnxns;                           /* in all; 0 = unlimited */
+    int32_t client_port;                 /* 0 = any free port; -1 only before parsing */
+    char client_port_address[CONFIG_NAME_BYTES]; /* host name, IPv4, bare IPv6; "" = all addresses */
+    int32_t client_port_listen_backlog;  /* -1 = unset: 50, as Java's ServerSocket */
+    int32_t max_client_cnxns;            /* per address; 0 = unlimited */
+    int32_t max_cnxns;                   /* in all; 0 = unlimited */
     int32_t sessionless_cnxn_timeout_ms; /* a connection without session is closed after this */
     bool client_tcp_keep_alive;
-    char words_whitelist[CONFIG_TEXT_BYTES]; /* as written; "" = unset: CONFIG_WORDS_DEFAULT. See
-                                                words.h */
+    char words_whitelist[CONFIG_TEXT_BYTES]; /* as written; see words_whitelist() in words.h */
     int32_t cores;     /* data cores, exactly; 0 = as many as CPUs that this process may use ... */
     int32_t cores_max; /* ... but at most this many (nio.numWorkerThreads); 0 = no limit */
 
     /* time and sessions */
     int32_t tick_time_ms;
-    int32_t session_timeout_ms_min,
-        session_timeout_ms_max; /* already derived from the tick when unset */
-    bool local_sessions_enabled, local_sessions_upgrading_enabled;
+    int32_t session_timeout_ms_min, session_timeout_ms_max; /* when unset: 2 and 20 ticks */
 
     /* requests */
     int32_t jute_max_buffer_bytes; /* largest frame payload from a client */
@@ -174,14 +168,12 @@ struct config {
     char digest_auth_algorithm[16];       /* OpenSSL's name: "SHA1", "SHA256", ... */
     char super_digest[CONFIG_NAME_BYTES]; /* "super:base64"; "" = no super user */
     bool enforce_auth_enabled;
-    char enforce_auth_schemes[CONFIG_NAME_BYTES]; /* comma separated, no blanks, each "digest" or
-                                                     "ip" */
+    char enforce_auth_schemes[CONFIG_NAME_BYTES]; /* "digest", "ip" or "digest,ip" if enabled */
 
     /* DPDK port */
     bool dpdk_enabled;
     char dpdk_eal[CONFIG_TEXT_BYTES];  /* raw EAL words, blank separated */
-    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or port number; "" = the only port
-                                          there is */
+    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or port number; "" = the only one */
     uint32_t dpdk_address_count;
     struct config_address dpdk_addresses[CONFIG_ADDRESSES_MAX];
     bool dpdk_gateway4_set, dpdk_gateway6_set;
@@ -190,7 +182,7 @@ struct config {
     struct config_cpus dpdk_cores; /* count 0 = CPUs 0 .. cores-1 */
     enum config_idle dpdk_idle;
 
-    enum config_log_level log_level;
+    enum log_level log_level;
 };
 
 /** What a line is about, so that the caller can choose where it goes. */
@@ -201,8 +193,7 @@ enum config_line {
     CONFIG_LINE_TEXT,  /* answers of the config_print_ functions, for standard output */
 };
 
-/** Where text goes. text: one line without newline, borrowed until return, printable ASCII and
- * UTF-8 only. */
+/** Where text goes: lines without newline and control bytes, borrowed until return. */
 struct config_sink {
     void (*line)(void *context, enum config_line kind, const char *text);
     void *context;
@@ -215,12 +206,10 @@ struct config_environment {
     bool root;                  /* effective user id 0 */
 };
 
-/** The environment of this process (getenv, geteuid). Borrowed from the process until the next
- * setenv(). */
+/** The environment of this process (getenv, geteuid), borrowed until the next setenv(). */
 struct config_environment config_environment_current(void);
 
-/** Set every field to its default; client_port and the directories are left unset (-1, ""). Never
- * fails. */
+/** Set every field to its default; client_port and the directories stay unset (-1, ""). */
 void config_init(struct config *c);
 
 /**
@@ -231,22 +220,20 @@ void config_init(struct config *c);
  *     options: --check-config --list-keys --help --version -Dname=value
  *
  * With no file and no port the data directory is $XDG_STATE_HOME/sengi, else /var/lib/sengi for
- * root, else
- * ~/.local/state/sengi.
+ * root, else ~/.local/state/sengi.
  *
  * @param argc,argv  As given to main(); argv[0] is not looked at.
- * @param c          Overwritten. On error its content is unspecified but safe to read; c->mode is
- * always set.
+ * @param c          Overwritten. On error unspecified but safe to read; c->mode is always set.
  * @param sink       Told every error found (not only the first), warnings and "no effect" lines.
  * @return CONFIG_OK, CONFIG_EINVALID, CONFIG_EREAD. Both errors mean exit code
- * EXIT_CODE_INVALID_INVOCATION. Context: start-up. Reads one file; allocates and frees.
+ *         EXIT_CODE_INVALID_INVOCATION.
+ * Context: start-up. Reads one file; allocates and frees.
  */
 int config_parse_args(int argc, char **argv, const struct config_environment *env, struct config *c,
                       const struct config_sink *sink);
 
 /**
- * Parse the text of a zoo.cfg into c, on top of what is there (call config_init() first), and check
- * the whole.
+ * Parse the text of a zoo.cfg into c, on top of what is there (config_init() first), and check it.
  *
  * @param name  What messages call the file. Borrowed.
  * @param text  Any bytes; need not be terminated. size <= CONFIG_FILE_BYTES_MAX, else an error.
@@ -255,8 +242,7 @@ int config_parse_args(int argc, char **argv, const struct config_environment *en
 int config_parse_text(const char *name, const char *text, size_t size, struct config *c,
                       const struct config_sink *sink);
 
-/** Each key that differs from its default as "key=value", sorted as in the table; secrets as
- * "(set)". */
+/** Each key that differs from its default as "key=value", in the table's order; secrets "(set)". */
 void config_print_check(const struct config *c, const struct config_sink *sink);
 /** Usage. */
 void config_print_help(const struct config_sink *sink);

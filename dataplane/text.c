@@ -100,7 +100,10 @@ void text_append_double(struct text_buffer *b, double number)
     /* Half up, as BigDecimal.setScale(4, HALF_UP) in AvgMinMaxCounter; printf would round to even.
      */
     long long scaled = (long long)(number * 1e4 + 0.5);
-    snprintf(text, sizeof text, "%lld.%04lld", scaled / 10000, scaled % 10000);
+    if (scaled > 0 && scaled < 10) /* below 0.001 it changes form, too */
+        snprintf(text, sizeof text, "%lld.0E-4", scaled);
+    else
+        snprintf(text, sizeof text, "%lld.%04lld", scaled / 10000, scaled % 10000);
     zeroes_strip(text);
     text_append(b, "%s%s", sign, text);
 }
