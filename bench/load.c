@@ -16,6 +16,7 @@
 #define FILL_NS_MAX (300ull * 1000000000u)
 #define FILL_CONNECTIONS 4
 #define FILL_DEPTH 128
+#define WRITER_DEPTH 64 /* requests in flight per connection that only writes */
 
 volatile sig_atomic_t load_stop;
 
@@ -149,6 +150,7 @@ struct worker {
     struct swarm *swarm;
     uint32_t first_connection, connections; /* of the run's connections: this worker's share */
     uint32_t create_key, create_step;
+    uint32_t write_credit, writer_next; /* of write_connections: share owed, whose turn */
     uint64_t random;
     enum phase phase;
     pthread_barrier_t *start, *end;
@@ -183,7 +185,8 @@ static void submit_next(struct worker *w, uint32_t connection, uint64_t now_ns)
     };
     enum bench_op op = op_of[o->workload];
     uint32_t key = random_below(&w->random, o->keys);
-    if (o->write_percent && random_below(&w->random, 100) < o->write_percent)
+    if (o->write_percent && !o->write_connections
+        && random_below(&w->random, 100) < o->write_percent)
         op = BENCH_SET;
     if (op == BENCH_CREATE) {
         key = w->create_key;
@@ -191,6 +194,26 @@ static void submit_next(struct worker *w, uint32_t connection, uint64_t now_ns)
     }
     (void)swarm_submit(w->swarm, connection, op, key,
                        now_ns); /* room is there: one reply, one request */
+}
+
+/* A read was answered: the share of writes that goes with it falls due on the writing connections.
+ */
+static void submit_writes(struct worker *w, uint64_t now_ns)
+{
+    const struct load_options *o = w->options;
+    w->write_credit += o->write_percent;
+    if (w->write_credit < 100 - o->write_percent)
+        return;
+    w->write_credit -= 100 - o->write_percent;
+    for (uint32_t tries = 0; tries < o->write_connections; tries++) {
+        uint32_t writer = w->connections + w->writer_next;
+        w->writer_next = (w->writer_next + 1) % o->write_connections;
+        uint32_t key = random_below(&w->random, o->keys);
+        if (swarm_submit(w->swarm, writer, BENCH_SET, key, now_ns))
+            return;
+    }
+    /* All writers are full: the server is behind, and the share of writes in the result shows it.
+     */
 }
 
 static bool reply_is_wrong(const struct worker *w, const struct swarm_reply *r)
@@ -212,8 +235,11 @@ static void run_on_reply(void *context, const struct swarm_reply *r)
     }
     if (UNLIKELY(reply_is_wrong(w, r)) && w->result.errors++ == 0)
         w->result.first_error = r->reply.error;
-    if (w->phase != PHASE_DRAIN)
-        submit_next(w, r->connection, r->now_ns);
+    if (w->phase == PHASE_DRAIN || r->connection >= w->connections)
+        return;
+    submit_next(w, r->connection, r->now_ns);
+    if (w->options->write_connections)
+        submit_writes(w, r->now_ns);
 }
 
 static int run_until(struct worker *w, uint64_t end_ns, uint64_t count_max)
@@ -228,12 +254,14 @@ static int worker_open(struct worker *w)
 {
     const struct load_options *o = w->options;
     uint32_t depth = (o->outstanding + o->connections - 1) / o->connections;
+    if (o->write_connections && depth < WRITER_DEPTH)
+        depth = WRITER_DEPTH; /* a bound only: readers keep their own count in flight */
     struct swarm_config config = {
         .protocol = o->protocol,
         .keys = &o->keyspace,
         .address = o->address,
         .address_bytes = o->address_bytes,
-        .connections = w->connections,
+        .connections = w->connections + o->write_connections,
         .depth = depth,
         .on_reply = run_on_reply,
         .context = w,

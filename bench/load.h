@@ -46,6 +46,10 @@ struct load_options {
     uint32_t outstanding; /* over all connections; >= connections */
     uint32_t keys;
     uint32_t write_percent; /* of the operations of WORKLOAD_GET */
+    /* 0: writes come up on the reading connections, which wait for them. Else so many more
+     * connections only write, pipelined, at write_percent of all operations as long as the server
+     * keeps up; needs threads == 1. */
+    uint32_t write_connections;
     double warmup_s, window_s;
     uint64_t count_max; /* replies (watch: rounds) in the window; 0 = no bound */
     uint32_t threads;

@@ -26,6 +26,7 @@ static const char help[] =
     "  --workload NAME         get (default), set, create, exists, children, ping, watch\n"
     "                          memcached and redis have get, set, ping\n"
     "  --write-percent P       0-100: this share of `get` becomes `set` (default 0)\n"
+    "  --write-connections N   so many more connections only write (default 0: all do both)\n"
     "  --connections N         default 64; with `watch`: the number of watching sessions, one more "
     "writes\n"
     "  --depth D               requests in flight per connection (default 1)\n"
@@ -60,6 +61,7 @@ enum {
     OPT_SERVER_PID,
     OPT_WORKLOAD,
     OPT_WRITE_PERCENT,
+    OPT_WRITE_CONNECTIONS,
     OPT_CONNECTIONS,
     OPT_DEPTH,
     OPT_OUTSTANDING,
@@ -86,6 +88,7 @@ static const struct option long_options[] = {
     {"server-pid", 1, NULL, OPT_SERVER_PID},
     {"workload", 1, NULL, OPT_WORKLOAD},
     {"write-percent", 1, NULL, OPT_WRITE_PERCENT},
+    {"write-connections", 1, NULL, OPT_WRITE_CONNECTIONS},
     {"connections", 1, NULL, OPT_CONNECTIONS},
     {"depth", 1, NULL, OPT_DEPTH},
     {"outstanding", 1, NULL, OPT_OUTSTANDING},
@@ -198,7 +201,8 @@ static int parse_one_number(struct parsing *p, int option, const char *text)
     } bounds[] = {
         [OPT_SERVER_PID] = {1, 1 << 22},
         [OPT_WRITE_PERCENT] = {0, 100},
-        [OPT_CONNECTIONS] = {1, SWARM_CONNECTIONS_MAX},
+        [OPT_CONNECTIONS] = {1, SWARM_CONNECTIONS_MAX / 2},
+        [OPT_WRITE_CONNECTIONS] = {0, 1024},
         [OPT_DEPTH] = {1, SWARM_DEPTH_MAX},
         [OPT_OUTSTANDING] = {1, (uint64_t)SWARM_DEPTH_MAX * SWARM_CONNECTIONS_MAX},
         [OPT_KEYS] = {1, 100000000},
@@ -215,6 +219,7 @@ static int parse_one_number(struct parsing *p, int option, const char *text)
     switch (option) {
     case OPT_SERVER_PID: o->server_pid = (pid_t)n; break;
     case OPT_WRITE_PERCENT: o->write_percent = (uint32_t)n; break;
+    case OPT_WRITE_CONNECTIONS: o->write_connections = (uint32_t)n; break;
     case OPT_CONNECTIONS: o->connections = (uint32_t)n; break;
     case OPT_DEPTH: p->depth = n; break;
     case OPT_OUTSTANDING: p->outstanding = n; break;
@@ -271,6 +276,8 @@ static int options_settle(struct parsing *p)
         return usage_error("this protocol has no workload", workload_name(o->workload));
     if (o->write_percent && o->workload != WORKLOAD_GET)
         return usage_error("--write-percent needs", "--workload get");
+    if (o->write_connections && (!o->write_percent || o->write_percent > 90 || o->threads > 1))
+        return usage_error("--write-connections needs", "--write-percent 1 to 90, --threads 1");
     o->outstanding = (uint32_t)(p->outstanding ? p->outstanding : p->depth * o->connections);
     if (o->connections > o->outstanding)
         o->connections = o->outstanding; /* fewer requests than connections: the rest would idle */
