@@ -13,7 +13,10 @@
  * Ordering
  *   D0  the call_rcu thread pushes a batch to `done` with release after its last access
  *   D1  the writer takes all of `done` with acquire before it uses the txns again
+ *   D2  the call_rcu thread counts the batch with release as the last thing; when all are counted the store may be freed
  */
+#include <unistd.h>
+
 #include "tree/store_private.h"
 
 #define SPARE_TXNS_MAX 1024     /* kept for reuse */
@@ -202,6 +205,8 @@ static void batch_done(struct rcu_head *rcu)
     while (!atomic_compare_exchange_weak_explicit(&s->done, &last->next, head, memory_order_release,
                                                   memory_order_relaxed))
         ;
+    /* D2: pairs with the acquire in store_settle(); the last access to the store from this thread */
+    atomic_fetch_add_explicit(&s->batches_done, 1, memory_order_release);
 }
 
 /* --- the writer's side --- */
@@ -262,13 +267,24 @@ void retire_run(struct store *s, uint64_t max)
     waste_hand_over(s);
 }
 
+void store_settle(struct store *s)
+{
+    bool online = urcu_qsbr_read_ongoing() != 0;
+    if (online)
+        reader_offline(); /* else the grace period would wait for this thread */
+    /* D2. Not urcu_qsbr_barrier(): it would wait for other users' callbacks as well. */
+    while (atomic_load_explicit(&s->batches_done, memory_order_acquire) != s->batches_given)
+        (void)usleep(1000);
+    if (online)
+        reader_online();
+    done_take(s);
+}
+
 void retire_finish(struct store *s)
 {
     CHECK(s->pins == 0);
     retire_run(s, UINT64_MAX);
-    if (s->batches_given)
-        urcu_qsbr_barrier();
-    done_take(s);
+    store_settle(s);
     for (struct index_retired *table = s->tables, *next; table; table = next) {
         next = table->next;
         index_retired_free(table);

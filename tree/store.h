@@ -27,7 +27,7 @@
  * freed), so retiring allocates nothing. The call_rcu thread frees; the writer takes the empty txns back and uses them
  * again. Threads that read the tree follow reader.h.
  *
- * Ordering: T0/T1 below, X1-X3 in index.h, A1-A2 in acl_table.c, D0/D1 in retire.c.
+ * Ordering: T0/T1 below, X1-X3 in index.h, A1-A2 in acl_table.c, D0-D2 in retire.c.
  *
  * One writer (the control core). Readers use tree.h.
  */
@@ -156,6 +156,9 @@ zxid_t store_visible(const struct store *s);
 /** Every core has drained past this list of txns: free what they superseded, after a grace period. Consumes it (*txns may
  * be NULL: only goes on with what earlier calls left). Work per call is bounded: after a pin, several calls catch up. */
 void store_retire(struct store *s, struct tree_txn **txns);
+
+/** Wait until everything handed over for a deferred free is freed. Blocks for a grace period: shutdown and tests. */
+void store_settle(struct store *s);
 
 /**
  * No thread but the writer reads from now on (true: start-up replay) or others may (false, the state after creation).

@@ -79,6 +79,7 @@ struct store {
     /* shared */
     alignas(64) _Atomic zxid_t visible;
     alignas(64) _Atomic(struct tree_txn *) done; /* D0, D1: freed by the call_rcu thread, for the writer to take back */
+    _Atomic uint64_t batches_done; /* D2 */
     /* owned by the writer */
     alignas(64) struct acl_table *acls;
     struct tree_key root_key;

@@ -470,9 +470,9 @@ static void life_run(uint64_t seed, int steps)
     l->h.count = 1;
     life_check(l);
     /* all uses of ACLs but those of live znodes are gone, once the last batch has come back */
-    urcu_qsbr_barrier();
     struct tree_txn *none = NULL;
     store_retire(l->s, &none);
+    store_settle(l->s);
     uint64_t uses = 0, want = 0;
     for (uint32_t id = 0; (id = acl_next(store_acls(l->s), id));)
         uses += acl_uses(store_acls(l->s), id);
