@@ -111,7 +111,7 @@ struct config {
 
     /* listener */
     int32_t client_port;                 /* 0 = any free port; -1 only before parsing */
-    char client_port_address[CONFIG_NAME_BYTES]; /* host name, IPv4, bare IPv6; "" = all addresses */
+    char client_port_address[CONFIG_NAME_BYTES]; /* host, IPv4, bare IPv6; "" = all addresses */
     int32_t client_port_listen_backlog;  /* -1 = unset: 50, as Java's ServerSocket */
     int32_t max_client_cnxns;            /* per address; 0 = unlimited */
     int32_t max_cnxns;                   /* in all; 0 = unlimited */
@@ -173,7 +173,7 @@ struct config {
     /* DPDK port */
     bool dpdk_enabled;
     char dpdk_eal[CONFIG_TEXT_BYTES];  /* raw EAL words, blank separated */
-    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or port number; "" = the only one */
+    char dpdk_port[CONFIG_NAME_BYTES]; /* PCI address, vdev name or number; "" = the only one */
     uint32_t dpdk_address_count;
     struct config_address dpdk_addresses[CONFIG_ADDRESSES_MAX];
     bool dpdk_gateway4_set, dpdk_gateway6_set;
