@@ -75,7 +75,7 @@ struct net_limits {
     uint32_t conns_max;              /* connections of all states but TIME-WAIT [65536] */
     uint32_t half_open_max;          /* SYN_RCVD kept as connections; above: SYN cookies. UINT32_MAX: cookies
                                         always [1024] */
-    uint32_t time_wait_max;          /* 56-byte entries; the oldest goes first [16384] */
+    uint32_t time_wait_max;          /* 48-byte entries; the oldest goes first [16384] */
     uint32_t tx_bytes_max;           /* per connection: queued + unacknowledged [4 MiB] */
     uint32_t rx_window_bytes;        /* per connection: advertised window and unread bytes [256 KiB] */
     uint32_t reassembly_bytes_max;   /* per connection: out-of-order data [256 KiB] */
@@ -115,7 +115,7 @@ struct net_offload {
     bool ipv6;
 };
 
-/** Where frames go. Both functions are called from net_burst, net_timers, net_flush and net_connect only. */
+/** Where frames go. Called from net_burst, net_timers, net_flush, net_close, net_abort and net_announce only. */
 struct net_output {
     void *ctx;
     /** A buffer for a frame of up to `bytes` bytes. @return its first byte, and in *frame a handle for frame_send; NULL:

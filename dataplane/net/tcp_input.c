@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * The state machine's input side, in the order of RFC 9293 3.10.7.4 with the changes of RFC 7323 and 5961.
+ *
+ * Where ours differs: RST is judged before PAWS (RFC 7323 5.2 wants that); a segment without a timestamp on a connection
+ * that agreed on them is processed (as Linux does; 7323 3.2 only says SHOULD drop); URG is ignored.
+ */
+#include "dataplane/net/instance.h"
+
+/* RFC 5961 3.2: exactly the next byte resets, elsewhere in the window is challenged. */
+static void
+reset_input(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    if (seg->seq == c->rcv_nxt) {
+        if (c->state == TCP_SYN_RCVD && !(c->flags & F_ACTIVE))
+            conn_remove(net, c); /* back to LISTEN, which is no connection */
+        else
+            tcp_drop(net, c, c->state == TCP_SYN_RCVD ? NET_CLOSED_REFUSED : NET_CLOSED_RESET);
+    } else if (seq_before(c->rcv_nxt, seg->seq) && seq_before(seg->seq, c->rcv_adv)) {
+        tcp_send_challenge(net, c);
+    } else {
+        net->counters.drop_window++;
+    }
+}
+
+/* RFC 7323 5.2; a ts_recent of more than 24 days is no longer comparable (5.5). */
+static bool
+paws_reject(const struct net *net, const struct net_conn *c, const struct segment *seg)
+{
+    if (LIKELY(!(c->flags & F_TS) || !seg->has_ts || !seq_before(seg->tsval, c->ts_recent)))
+        return false;
+    return (uint8_t)((net->now_ms >> 24) - c->ts_recent_age) < 128;
+}
+
+/* What an unacceptable segment is answered with: an ACK, without limit only where data asks for it. */
+static void
+reject(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    if (seg->bytes == 0) {
+        tcp_send_challenge(net, c);
+        return;
+    }
+    if ((c->flags & F_SACK) && seq_upto(seg->seq + seg->bytes, c->rcv_nxt) && tcp_extra_get(net, c)) {
+        c->extra->dsack_start = seg->seq;
+        c->extra->dsack_end = seg->seq + seg->bytes;
+    }
+    tcp_send_ack(net, c);
+}
+
+/*
+ * RFC 9293 3.4, made wider as Linux does: a segment that touches the window from either side is processed (and trimmed),
+ * so that its ACK counts even when our window is zero.
+ */
+static bool
+acceptable(const struct net_conn *c, const struct segment *seg)
+{
+    uint32_t end = seg->seq + segment_len(seg);
+    return seq_upto(c->rcv_nxt, end) && seq_upto(seg->seq, c->rcv_adv);
+}
+
+static void
+segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    if (UNLIKELY(seg->flags & TCP_RST)) {
+        reset_input(net, c, seg);
+        return;
+    }
+    if (UNLIKELY(seg->flags & TCP_SYN)) {
+        if (c->state == TCP_SYN_RCVD && seg->seq + 1 == c->rcv_nxt && !(seg->flags & TCP_ACK))
+            (void)tcp_send_syn(net, c); /* our SYN-ACK was lost, or late */
+        else if (c->state == TCP_SYN_RCVD && seg->seq + 1 == c->rcv_nxt && (c->flags & F_ACTIVE))
+            (void)(tcp_ack(net, c, seg) && (tcp_send_ack(net, c), true)); /* simultaneous open */
+        else
+            tcp_send_challenge(net, c); /* RFC 5961 4.2, in every synchronised state, wherever it lies */
+        return;
+    }
+    if (UNLIKELY(paws_reject(net, c, seg))) {
+        net->counters.drop_paws++;
+        reject(net, c, seg);
+        return;
+    }
+    if (UNLIKELY(!acceptable(c, seg))) {
+        net->counters.drop_window++;
+        reject(net, c, seg);
+        return;
+    }
+    if (UNLIKELY(!(seg->flags & TCP_ACK))) {
+        net->counters.drop_no_ack++;
+        return;
+    }
+    if ((c->flags & F_TS) && seg->has_ts && seq_upto(c->ts_recent, seg->tsval) &&
+        seq_upto(seg->seq, c->last_ack)) {
+        c->ts_recent = seg->tsval;
+        c->ts_recent_age = net->now_ms >> 24;
+    }
+    if (memcmp(c->mac, seg->frame + 6, 6) != 0)
+        memcpy(c->mac, seg->frame + 6, 6); /* the next hop is where an acceptable segment came from */
+    if (!tcp_ack(net, c, seg))
+        return;
+    if (seg->bytes || (seg->flags & TCP_FIN))
+        tcp_receive(net, c, seg);
+}
+
+void
+tcp_input(struct net *net, const struct segment *seg)
+{
+    uint32_t id = net_find(net, &seg->key, seg->hash);
+
+    if (UNLIKELY(id == FLOW_NONE)) {
+        if (tcp_is_listening(net, seg->key.local_port)) {
+            tcp_listen_input(net, seg);
+        } else {
+            net->counters.drop_no_port++;
+            tcp_refuse(net, seg);
+        }
+        return;
+    }
+    if (UNLIKELY(id & FLOW_TIME_WAIT)) {
+        timewait_input(net, id & ~FLOW_TIME_WAIT, seg);
+        return;
+    }
+    struct net_conn *c = &net->conns[id];
+    if (net->config.times.keepalive_ms) {
+        c->last_rx_ms = net->now_ms;
+        c->probes = 0;
+    }
+    if (UNLIKELY(c->state == TCP_SYN_SENT))
+        tcp_syn_sent_input(net, c, seg);
+    else
+        segment_input(net, c, seg);
+}

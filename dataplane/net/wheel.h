@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * Timer wheel: three levels of 256 slots of 1 ms, 256 ms and 65.5 s over the connections' own links.
+ *
+ * An entry per connection, at its earliest deadline or before: deadlines that move later leave the entry where it is,
+ * and when it fires early it is put back. So an ACK that cancels or defers a timer touches nothing here.
+ * Deadlines beyond the horizon (4.6 h) fire at the horizon and are put back.
+ *
+ * Invariant: an entry in level 0 is due within 256 ms, one in level 1 within 65 s, and no entry is due before `now`.
+ */
+#ifndef SENGI_DATAPLANE_NET_WHEEL_H
+#define SENGI_DATAPLANE_NET_WHEEL_H
+
+#include <stdint.h>
+
+#define WHEEL_LEVELS 3
+#define WHEEL_SLOTS 256
+#define WHEEL_NONE UINT32_MAX
+
+struct net_conn;
+
+struct wheel {
+    struct net_conn *conns; /* ids index this */
+    uint32_t now;           /* ms: all up to and including this has fired */
+    uint32_t count;
+    uint32_t heads[WHEEL_LEVELS * WHEEL_SLOTS + 1]; /* last: the slot being fired */
+    uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
+};
+
+void wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t now);
+/** c must not be in the wheel. Due now or before now fires with the next tick. */
+void wheel_add(struct wheel *wheel, uint32_t id, uint32_t due);
+/** c must be in the wheel. */
+void wheel_remove(struct wheel *wheel, uint32_t id);
+
+/**
+ * Advance towards `to`. @return an entry that fires, removed from the wheel; WHEEL_NONE: wheel->now == to.
+ * Call again until WHEEL_NONE; entries may be added and removed between calls.
+ */
+uint32_t wheel_advance(struct wheel *wheel, uint32_t to);
+
+/** @return ms from wheel->now to the next tick worth a call, >= 1; UINT32_MAX: the wheel is empty. */
+uint32_t wheel_next_ms(const struct wheel *wheel);
+
+#endif
