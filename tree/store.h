@@ -127,7 +127,8 @@ int store_set_data_quietly(struct store *s, struct bytes path, struct bytes data
 /** New ACL (takes over one use) and aversion. */
 int store_set_acl(struct store *s, struct bytes path, uint32_t acl, int32_t aversion);
 
-/** Only parent effects of a create or delete that found its node in place already (replay of fuzzy snapshots). */
+/** Only parent effects of a create or delete that found its node in place already (replay of fuzzy snapshots): both numbers
+ * if cversion is larger than the present one; INT32_MIN (a delete): pzxid alone, if larger. */
 int store_touch_parent(struct store *s, struct bytes parent_path, int32_t cversion, zxid_t pzxid);
 
 /** Counters as of now, inside the open txn too. */

@@ -558,7 +558,10 @@ int store_touch_parent(struct store *s, struct bytes parent_path, int32_t cversi
     if (!v)
         return STORE_ENOMEM;
     s->counters.digest -= version_digest(s, v, path);
-    parent_raise(v, cversion, pzxid);
+    if (cversion != INT32_MIN)
+        parent_raise(v, cversion, pzxid);
+    else if (pzxid > (zxid_t)be64_load(v->stat + STAT_PZXID))
+        be64_store(v->stat + STAT_PZXID, (uint64_t)pzxid);
     s->counters.digest += version_digest(s, v, path);
     return STORE_OK;
 }

@@ -31,8 +31,15 @@ struct tree_config {
     bool enforce_quota;
     bool reconfig_enabled;
     bool digest_enabled;        /* digests in txns */
+    /* Log a create2 inside a multi as type 15. Off: as type 1, which ZooKeeper 3.8.0 and 3.8.1 can apply too; the tree is
+     * the same, only the replies of Java followers differ (disk-formats.md section 3.4). */
+    bool multi_create2;
 };
 
+/**
+ * A tree with nothing but the root. Load into it before use, a new database too: tree_load_begin(t, 0), tree_load_end(),
+ * tree_load_finish() make the special znodes. NULL: out of memory.
+ */
 struct tree *tree_create(const struct tree_config *config);
 void tree_destroy(struct tree *t);
 struct store *tree_store(struct tree *t);
@@ -75,13 +82,24 @@ enum tree_verdict {
  * A txn whose entry would exceed entry_bytes_max is refused with ZK_BADARGUMENTS (error txn); ephemerals are refused
  * before their session's close could exceed it, so a close always fits.
  *
- * @param entry  Receives the log entry bytes (without crc, length, end mark), appended.
+ * The caller has checked that the session is known, not closing and owned by this connection; an ephemeral of no session
+ * is refused with -112 all the same.
+ *
+ * @param entry   Receives the log entry bytes (without crc, length, end mark), appended. Cut back on an error; a buffer
+ *                whose size_max leaves no room counts as out of memory.
+ * @param answer  body: appended to. A failed multi has err 0 (client-protocol.md section 10).
  */
 enum tree_verdict tree_prepare(struct tree *t, const struct tree_request *request, struct buffer *entry,
                                struct tree_answer *answer);
 
-/** Apply a logged txn (replay, followers): pending afterwards. @return 0; ZK_MARSHALLINGERROR body malformed; TREE_ENOMEM.
- * Results other than OK while applying (expected on fuzzy snapshots) are ignored and counted. */
+/**
+ * Apply a logged txn (replay, followers): pending afterwards; between tree_load_begin and tree_load_finish committed and
+ * visible at once. Results other than OK (expected on fuzzy snapshots) are ignored and counted.
+ *
+ * @param body  Behind the header; a digest at its end is not looked at: compare tree_digest() with it afterwards.
+ * @return 0; ZK_MARSHALLINGERROR type unknown, body malformed, a path that no server could have logged, or zxid not above
+ *         tree_newest_zxid(): the caller refuses to go on. TREE_ENOMEM. On an error nothing changed.
+ */
 int tree_apply(struct tree *t, const struct txn_header *header, struct bytes body);
 
 /** Commit, rollback, retire, show, pin: store.h on tree_store(t); these wrap it and keep sessions and quotas in step. */
@@ -108,8 +126,14 @@ void tree_ephemerals_write(const struct tree *t, session_id_t session, struct by
 void tree_ephemerals_each(const struct tree *t,
                           void (*each)(void *ctx, session_id_t session, struct bytes path), void *ctx);
 
-/** Containers and TTL znodes due for removal at now_ms: appends up to `max` paths as ustrings to `out`.
- * (semantics.md section 14.) @return number of paths. */
+/**
+ * Containers and TTL znodes due for removal at now_ms: appends up to `max` paths as ustrings to `out`
+ * (semantics.md section 14). Looks at no more than REAP_SCAN_MAX of each kind and goes on where it stopped.
+ *
+ * @param never_used_ms_max znode.container.maxNeverUsedIntervalMs, 0 = off.
+ * @return number of paths.
+ */
+#define REAP_SCAN_MAX 65536u
 uint32_t tree_reap_candidates(struct tree *t, int64_t now_ms, int64_t never_used_ms_max, uint32_t max,
                               struct buffer *out);
 
@@ -117,15 +141,24 @@ uint32_t tree_reap_candidates(struct tree *t, int64_t now_ms, int64_t never_used
 
 int tree_load_begin(struct tree *t, zxid_t zxid);
 int tree_load_session(struct tree *t, session_id_t id, int32_t timeout_ms);
-/** @param wire_vector whole vector<ACL> */
+/** @param wire_vector whole vector<ACL>. @return 0; ZK_MARSHALLINGERROR malformed; TREE_ENOMEM. */
 int tree_load_acl(struct tree *t, int64_t key, struct bytes wire_vector);
-/** Path "" is the root. @return 0; ZK_NONODE parent missing; ZK_BADARGUMENTS unknown ACL key or bad owner; TREE_ENOMEM. */
+/**
+ * Path "" is the root. @return 0; ZK_NONODE parent missing; ZK_NODEEXISTS loaded before; ZK_BADARGUMENTS no valid path;
+ * TREE_ENOMEM. An ACL key that the table lacks (ZOOKEEPER-4846) lets nobody but super in, until a replayed txn sets it.
+ */
 int tree_load_node(struct tree *t, struct bytes path, struct bytes data, int64_t acl_key,
                    const struct stat_persisted *stat);
-/** After the last node, before the first txn: special znodes made if missing, quotas recomputed. */
+/** After the last node, before the first txn: special znodes made if missing. Quota usage is recounted in the next txn. */
 int tree_load_end(struct tree *t);
-/** After the last txn: ephemerals whose owner has no session are removed. Everything loaded becomes visible. */
+/** After the last txn: readers may come. See tree_orphans_copy(). @return 0. */
 int tree_load_finish(struct tree *t);
+
+/** Owners of ephemerals that are no sessions (a fuzzy snapshot can leave some): after loading, prepare a closeSession for
+ * each before serving. @return number copied. */
+uint32_t tree_orphans_copy(const struct tree *t, session_id_t *out, uint32_t max);
+/** How many results other than OK tree_apply met. */
+uint64_t tree_apply_ignored(const struct tree *t);
 
 /** Digest of the newest state. */
 uint64_t tree_digest(const struct tree *t);
@@ -142,9 +175,11 @@ const struct tree_session *tree_snapshot_sessions(const struct tree_snapshot *s)
 uint32_t tree_snapshot_acl_count(const struct tree_snapshot *s);
 /** i-th ACL list: its key in the snapshot file (> 0) and its wire vector. */
 struct bytes tree_snapshot_acl(const struct tree_snapshot *s, uint32_t i, int64_t *key);
-/** Next node, root first with path "": false at the end. Borrowed until the next call. */
+/** Next node, root first with path "": false at the end or when memory ran out. Borrowed until the next call. */
 bool tree_snapshot_next(struct tree_snapshot *s, struct bytes *path, struct bytes *data, int64_t *acl_key,
                         struct stat_persisted *stat);
+/** @return 0; TREE_ENOMEM: the walk ended early and the snapshot is not complete. */
+int tree_snapshot_error(const struct tree_snapshot *s);
 /** Unpin and free. Writer thread, after the walking thread is done with it. */
 void tree_snapshot_end(struct tree *t, struct tree_snapshot **s);
 
