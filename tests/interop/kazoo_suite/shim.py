@@ -24,6 +24,7 @@ LOGS = os.environ.get('KAZOO_SUITE_LOGS')
 def run(self):
     if self.running:
         return
+    self.host = srv.sut_host()
     data = os.path.join(self.working_path, 'data')
     os.makedirs(data, exist_ok=True)
     config = os.path.join(self.working_path, 'zoo.cfg')
@@ -31,7 +32,7 @@ def run(self):
              'clientPortAddress=127.0.0.1', 'maxClientCnxns=0', 'admin.enableServer=false',
              'DigestAuthenticationProvider.superDigest=' + SUPER] + list(self.configuration_entries)
     with open(config, 'w') as f:
-        f.write('\n'.join(lines) + '\n')
+        f.write('\n'.join(lines) + '\n' + srv.sut_conf())
     with open(os.path.join(LOGS or self.working_path, 'server.log'), 'ab') as log:
         self.process = subprocess.Popen(srv.sut_command() + [config], stdin=subprocess.DEVNULL,
                                         stdout=log, stderr=log, cwd=self.working_path)
@@ -47,7 +48,7 @@ def start(self):
 
 def wait_serving(server, limit_s=30):
     probe = srv.Server.__new__(srv.Server)
-    probe.host, probe.port = '127.0.0.1', server.client_port
+    probe.address = (srv.sut_host(), server.client_port)
     end = time.monotonic() + limit_s
     while b'Mode: ' not in probe.word(b'srvr', quiet=True):
         if time.monotonic() > end or server.process.poll() is not None:

@@ -5,7 +5,10 @@
 The server under test is the command in the environment variable SENGI_SERVER (split like a shell
 would; default: build/bin/sengi-server of this source tree). The word "debian" stands for Debian's
 ZooKeeper, so that each test can be run against the original to show that the test itself is right.
-Each server gets its own directory below a temporary one and a free loopback port.
+Each server gets its own directory below a temporary one and a free port.
+
+SENGI_HOST is the address at which the server under test is reached (default 127.0.0.1), and SENGI_CONF names a
+file of more lines for its zoo.cfg: so the same tests run over any other port of the server, a DPDK port say.
 """
 import os
 import shlex
@@ -92,6 +95,19 @@ def sut_is_debian():
     return os.environ.get('SENGI_SERVER', '') == 'debian'
 
 
+def sut_host():
+    return os.environ.get('SENGI_HOST', '127.0.0.1')
+
+
+def sut_conf():
+    """More lines of zoo.cfg for the server under test."""
+    path = os.environ.get('SENGI_CONF')
+    if not path:
+        return ''
+    with open(path) as f:
+        return f.read().rstrip('\n') + '\n'
+
+
 def need_sut():
     if sut_is_debian():
         need_debian()
@@ -109,8 +125,9 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix='sengi-interop-')
         self.data_dir = data_dir or os.path.join(self.dir, 'data')
         os.makedirs(self.data_dir, exist_ok=True)
-        self.host = '127.0.0.1'
+        self.host = sut_host() if kind == 'sut' else '127.0.0.1'
         self.port = free_port()
+        self.address = (self.host, self.port)
         self.conf = dict(BASE_CONF)
         self.conf.update(conf or {})
         self.heap_mb = heap_mb
@@ -124,7 +141,8 @@ class Server:
         path = os.path.join(self.dir, 'zoo.cfg')
         with open(path, 'w') as f:
             f.write('dataDir=%s\nclientPort=%d\nclientPortAddress=%s\n' %
-                    (self.data_dir, self.port, self.host))
+                    (self.data_dir, self.port, '127.0.0.1'))
+            f.write(sut_conf() if self.kind == 'sut' else '')
             for key, value in self.conf.items():
                 f.write('%s=%s\n' % (key, value))
         return path
@@ -155,7 +173,7 @@ class Server:
         """Send a four-letter word, return the whole answer."""
         out = b''
         try:
-            with socket.create_connection((self.host, self.port), timeout=timeout_s) as s:
+            with socket.create_connection(self.address, timeout=timeout_s) as s:
                 s.sendall(word)
                 while True:
                     part = s.recv(65536)

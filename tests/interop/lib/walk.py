@@ -4,8 +4,8 @@
 import wire as w
 
 
-def super_session(port, timeout_ms=30000):
-    c = w.session(port, timeout_ms)
+def super_session(address, timeout_ms=30000):
+    c = w.session(address, timeout_ms)
     reply = c.call(w.AUTH, w.auth('digest', 'super:admin'), xid=-4)
     assert reply.err == 0, reply
     return c
@@ -25,8 +25,8 @@ def node(conn, path):
         children.reader().strings()
 
 
-def tree(port, root='/'):
-    conn = super_session(port)
+def tree(address, root='/'):
+    conn = super_session(address)
     out, todo = {}, [root]
     while todo:
         path = todo.pop()

@@ -183,8 +183,9 @@ class Reply:
 class Conn:
     """One TCP connection. Frames go out as given; events (xid -1) are kept apart in .events."""
 
-    def __init__(self, port, host='127.0.0.1', timeout_s=20.0):
-        self.sock = socket.create_connection((host, port), timeout=timeout_s)
+    def __init__(self, address, timeout_s=20.0):
+        """address: (host, port)"""
+        self.sock = socket.create_connection(address, timeout=timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout_s)
         self.timeout_s = timeout_s
@@ -303,7 +304,7 @@ class Conn:
         self.close()
 
 
-def session(port, timeout_ms=30000, **kw):
-    c = Conn(port, **kw)
+def session(address, timeout_ms=30000, **kw):
+    c = Conn(address, **kw)
     c.connect(timeout_ms=timeout_ms)
     return c

@@ -17,7 +17,7 @@
  *   recursive  G3: each multi's five events arrive in order, none missed or doubled, before any reply at or
  *              behind their zxid
  *
- * Usage: ordering port seconds seed event_zxids(0|1). Prints the first violations and a summary; exit 0 if none.
+ * Usage: ordering IPv4-address port seconds seed event_zxids(0|1). Prints the first violations and a summary; exit 0 if none.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -46,7 +46,7 @@ enum { OP_CREATE = 1, OP_DELETE = 2, OP_EXISTS = 3, OP_GETDATA = 4, OP_SETDATA =
        OP_MULTI = 14, OP_MULTIREAD = 22, OP_ADDWATCH = 106 };
 enum { EVENT_CREATED = 1, EVENT_DELETED = 2, EVENT_CHANGED = 3 };
 
-static int port;
+static struct sockaddr_in server;
 static bool event_zxids;
 static atomic_bool ending;
 static atomic_llong final_k = -1;
@@ -316,13 +316,11 @@ static struct conn *conn_open(const char *role, uint32_t seed)
     c->role = role;
     c->seed = seed;
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {FINISH_S, 0};
     int one = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0) {
+    if (connect(c->fd, (struct sockaddr *)&server, sizeof server) != 0) {
         perror("connect");
         exit(1);
     }
@@ -732,13 +730,14 @@ static void *recursive_watcher(void *context)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: %s port seconds seed event_zxids\n", argv[0]);
+    server.sin_family = AF_INET;
+    if (argc != 6 || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1) {
+        fprintf(stderr, "usage: %s address port seconds seed event_zxids\n", argv[0]);
         return 2;
     }
-    port = atoi(argv[1]);
-    uint32_t seed = (uint32_t)strtoul(argv[3], NULL, 10);
-    event_zxids = atoi(argv[4]) != 0;
+    server.sin_port = htons((uint16_t)atoi(argv[2]));
+    uint32_t seed = (uint32_t)strtoul(argv[4], NULL, 10);
+    event_zxids = atoi(argv[5]) != 0;
     static const struct {
         const char *name;
         void *(*run)(void *);
@@ -758,7 +757,7 @@ int main(int argc, char **argv)
     for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++)
         for (int i = 0; i < roles[r].count; i++, total++)
             pthread_create(&threads[total], NULL, roles[r].run, conns[total]);
-    sleep((unsigned)atoi(argv[2]));
+    sleep((unsigned)atoi(argv[3]));
     atomic_store(&ending, true);
     for (int i = 0; i < total; i++)
         pthread_join(threads[i], NULL);
