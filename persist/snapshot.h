@@ -92,6 +92,8 @@ int snapshot_write(struct storage s, const char *dir, zxid_t zxid,
  */
 struct snapshot_sink {
     void *ctx;
+    /** Before the first part; zxid from the file's name. May be NULL. */
+    int (*begin)(void *ctx, zxid_t zxid);
     int (*session)(void *ctx, session_id_t id, int32_t timeout_ms);
     /** key as in the file: distinct positive numbers; nodes refer to it. */
     int (*acl)(void *ctx, int64_t key, const struct txn_acl *acl);

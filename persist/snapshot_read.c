@@ -283,6 +283,8 @@ static int file_read(struct reader *r)
 {
     struct snapshot_digest digest = {false, 0, 0};
     int rc = header_read(r);
+    if (!rc && r->sink && r->sink->begin)
+        rc = r->sink->begin(r->sink->ctx, r->zxid);
     if (!rc)
         rc = sessions_read(r);
     if (!rc)

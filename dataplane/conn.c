@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+#include "dataplane/conn.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/wire/check.h"
+#include "client/wire/request.h"
+#include "dataplane/core.h"
+#include "dataplane/server.h"
+#include "dataplane/session.h"
+#include "tree/auth.h"
+
+/* A closing connection whose peer neither reads nor closes is dropped after this. */
+#define CLOSE_LINGER_MS 2000
+
+/* Java's text of an address: IPv4 as usual, IPv6 as eight groups without compression (client-protocol.md 13.1). */
+static void address_format(struct conn *conn)
+{
+    if (conn->peer.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&conn->peer;
+        inet_ntop(AF_INET, &in->sin_addr, conn->address, sizeof conn->address);
+        conn->port = ntohs(in->sin_port);
+        return;
+    }
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&conn->peer;
+    const uint8_t *a = in6->sin6_addr.s6_addr;
+    conn->port = ntohs(in6->sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+        inet_ntop(AF_INET, a + 12, conn->address, sizeof conn->address);
+        return;
+    }
+    char *p = conn->address;
+    for (int i = 0; i < 16; i += 2)
+        p += snprintf(p, 6, "%s%x", i ? ":" : "", a[i] << 8 | a[i + 1]);
+}
+
+static void timed_link(struct core *core, struct conn *conn)
+{
+    if (conn->timed_link)
+        return;
+    conn->timed_next = core->timed;
+    conn->timed_link = &core->timed;
+    if (core->timed)
+        core->timed->timed_link = &conn->timed_next;
+    core->timed = conn;
+}
+
+static void timed_unlink(struct conn *conn)
+{
+    if (!conn->timed_link)
+        return;
+    *conn->timed_link = conn->timed_next;
+    if (conn->timed_next)
+        conn->timed_next->timed_link = conn->timed_link;
+    conn->timed_link = NULL;
+}
+
+struct conn *conn_open(struct core *core, const struct conn_backend *backend, const struct sockaddr *peer)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    if (!conn)
+        return NULL;
+    conn->backend = backend;
+    conn->fd = -1;
+    op_list_init(&conn->waiting);
+    memcpy(&conn->peer, peer,
+           peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+    address_format(conn);
+    conn->auth = auth_set_of_ip(conn->address);
+    if (!conn->auth) {
+        free(conn);
+        return NULL;
+    }
+    conn->stats.last_cxid = -1;
+    conn->idle_since_ms = core->now_ms;
+    conn->established_ms = server_wall_ms();
+    conn->all_next = core->conns;
+    conn->all_link = &core->conns;
+    if (core->conns)
+        core->conns->all_link = &conn->all_next;
+    core->conns = conn;
+    timed_link(core, conn);
+    stat_add(&core->stats.connections, 1);
+    return conn;
+}
+
+/* C2: looked at again at the end of the turn, when nobody up the stack holds the pointer. */
+static void conn_free_later(struct core *core, struct conn *conn)
+{
+    if (!conn->detached || conn->ops_in_flight || conn->burst_items || conn->dead)
+        return;
+    conn->dead = true;
+    conn->dead_next = core->dead;
+    core->dead = conn;
+}
+
+static void conn_free(struct core *core, struct conn *conn)
+{
+    CHECK(conn->state == CONN_CLOSED && conn->waiting.count == 0 && !conn->session);
+    timed_unlink(conn);
+    *conn->all_link = conn->all_next;
+    if (conn->all_next)
+        conn->all_next->all_link = conn->all_link;
+    auth_set_drop(conn->auth);
+    free(conn->input);
+    if (conn->detach)
+        op_free(conn->detach);
+    free(conn);
+    (void)core;
+}
+
+void conn_sweep_dead(struct core *core)
+{
+    struct conn *conn;
+    while ((conn = core->dead)) {
+        core->dead = conn->dead_next;
+        conn->dead = false;
+        if (conn->ops_in_flight || conn->burst_items)
+            continue; /* comes back when they are done */
+        if (!conn->session) {
+            conn_free(core, conn);
+            continue;
+        }
+        struct op *op = conn->detach;
+        conn->detach = NULL;
+        op->kind = OP_DETACH;
+        op->session = conn->session;
+        conn->ops_in_flight++;
+        core_submit(core, op);
+    }
+}
+
+void conn_sweep_timed(struct core *core)
+{
+    uint64_t sessionless_ms = server_sessionless_ms(core->server);
+    for (struct conn *conn = core->timed, *next; conn; conn = next) {
+        next = conn->timed_next;
+        uint64_t limit_ms = conn->state == CONN_CLOSING ? CLOSE_LINGER_MS : sessionless_ms;
+        if (core->now_ms - conn->idle_since_ms < limit_ms || conn->ops_in_flight)
+            continue;
+        if (conn->state == CONN_NEW)
+            stat_add(&core->stats.sessionless_expired, 1);
+        conn_close(core, conn, true);
+    }
+}
+
+/* Everything but the struct goes at once; the struct stays for what still refers to it. */
+static void conn_enter_closed(struct core *core, struct conn *conn)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn->state = CONN_CLOSED;
+    conn->input_closed = true;
+    stat_add(&core->stats.connections, (uint64_t)-1);
+    conn_output_drop(core, conn);
+    watch_owner_clear(core->watches, &conn->watches);
+    struct op *op;
+    while ((op = op_list_pop(&conn->waiting)))
+        op_free(op);
+}
+
+void conn_detached(struct core *core, struct conn *conn)
+{
+    CHECK(!conn->detached);
+    conn_enter_closed(core, conn);
+    conn->detached = true;
+    conn_free_later(core, conn);
+}
+
+void conn_close(struct core *core, struct conn *conn, bool at_once)
+{
+    conn->input_closed = true;
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (at_once) {
+        conn_enter_closed(core, conn);
+    } else if (conn->state != CONN_CLOSING) {
+        conn->state = CONN_CLOSING;
+        conn->idle_since_ms = core->now_ms;
+        timed_link(core, conn);
+        core_mark_dirty(core, conn);
+    }
+    conn->backend->close(core, conn, at_once);
+}
+
+void conn_hangup(struct core *core, struct conn *conn)
+{
+    /* A four-letter word's client may have shut down its sending side: its answer still goes out. */
+    if (conn->state == CONN_CLOSING && conn->out_bytes)
+        return;
+    conn_close(core, conn, true);
+}
+
+static void conn_pause(struct core *core, struct conn *conn, bool paused)
+{
+    if (conn->paused == paused || conn->state == CONN_CLOSED)
+        return;
+    conn->paused = paused;
+    conn->backend->pause(core, conn, paused);
+}
+
+static bool conn_over_limits(const struct core *core, const struct conn *conn)
+{
+    uint32_t pending = conn->ops_in_flight + conn->waiting.count;
+    return conn->out_bytes > OUTPUT_PAUSE_BYTES || pending >= REQUESTS_PENDING_MAX ||
+           conn->pending_bytes > REQUESTS_PENDING_BYTES_MAX ||
+           (pending && core_over_outstanding_limit(core));
+}
+
+/* --- requests --- */
+
+static bool op_in_control(const struct opcode_info *info)
+{
+    return info && (info->class == CLASS_WRITE || info->class == CLASS_CONTROL);
+}
+
+static struct op *request_copy(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
+                               struct bytes body)
+{
+    struct op *op = op_new(OP_REQUEST, body.size);
+    if (!op)
+        return NULL;
+    op->core = core->index;
+    op->conn = conn;
+    op->session = conn->session;
+    op->session_id = conn->session_id;
+    op->info = info;
+    op->xid = xid;
+    op->start_us = core->now_us;
+    if (body.size)
+        memcpy(op->body, body.data, body.size);
+    conn->pending_bytes += body.size;
+    return op;
+}
+
+/* Hands the op to the control core with the ids that the connection has now. */
+static void request_submit(struct core *core, struct conn *conn, struct op *op)
+{
+    op->auth = auth_set_hold(conn->auth);
+    conn->ops_in_flight++;
+    if (op->info->class == CLASS_CONTROL || op->info->number == OP_CLOSE_SESSION)
+        conn->barrier = true;
+    stat_add(&core->stats.outstanding, 1);
+    core_submit(core, op);
+}
+
+/* Nothing behind these is looked at. */
+static bool ends_input(const struct opcode_info *info)
+{
+    return !info || info->number == OP_CLOSE_SESSION;
+}
+
+static void conn_request(struct core *core, struct conn *conn, int32_t xid, int32_t type, struct bytes body)
+{
+    const struct opcode_info *info = opcode_find(type);
+    if (info && info->class == CLASS_INTERNAL)
+        info = NULL;
+    atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+    conn->stats.received++;
+    stat_add(&core->stats.received, 1);
+    if (ends_input(info))
+        conn->input_closed = true;
+    bool in_control = op_in_control(info);
+    bool wait = conn->waiting.count || conn->barrier || (conn->ops_in_flight && !in_control);
+    if (!wait && !in_control) {
+        burst_add(core, conn, info, xid, body, NULL);
+        return;
+    }
+    struct op *op = request_copy(core, conn, info, xid, body);
+    if (!op)
+        conn_close(core, conn, true);
+    else if (wait)
+        op_list_push(&conn->waiting, op);
+    else
+        request_submit(core, conn, op);
+}
+
+/* C1: start what may start now, in order. */
+static void resume_waiting(struct core *core, struct conn *conn)
+{
+    while (conn->waiting.count && !conn->barrier && conn->state == CONN_ESTABLISHED) {
+        bool in_control = op_in_control(conn->waiting.head->info);
+        if (!in_control && conn->ops_in_flight)
+            return;
+        struct op *op = op_list_pop(&conn->waiting);
+        if (in_control)
+            request_submit(core, conn, op);
+        else
+            burst_add(core, conn, op->info, op->xid, (struct bytes){op->body, op->body_size}, op);
+    }
+}
+
+/* --- handshake (client-protocol.md section 13.2) --- */
+
+static void connect_request(struct core *core, struct conn *conn, struct bytes frame)
+{
+    struct connect_request request;
+    if (connect_request_read(frame, &request) != 0 || request.last_zxid_seen > core->visible) {
+        conn_close(core, conn, true);
+        return;
+    }
+    struct op *op = op_new(OP_CONNECT, 0);
+    if (!op) {
+        conn_close(core, conn, true);
+        return;
+    }
+    conn->has_read_only = request.has_read_only;
+    conn->state = CONN_CONNECTING;
+    op->conn = conn;
+    op->core = core->index;
+    op->session_id = request.session;
+    op->timeout_ms = server_clamp_timeout(core->server, request.timeout_ms);
+    op->start_us = core->now_us;
+    /* Another length never equals the 16 bytes of a password; err carries that to the control core. */
+    if (request.passwd.size == PASSWD_BYTES)
+        memcpy(op->passwd, request.passwd.data, PASSWD_BYTES);
+    else
+        op->err = ZK_AUTHFAILED;
+    conn->ops_in_flight++;
+    core_submit(core, op);
+    conn_pause(core, conn, true);
+}
+
+static void connect_complete(struct core *core, struct conn *conn, struct op *op)
+{
+    /* The session is the connection's from here on, also if it has closed: it is released when the conn is freed. */
+    conn->session = op->session;
+    if (conn->state == CONN_CLOSED)
+        return;
+    uint8_t frame[CONNECT_RESPONSE_BYTES_MAX];
+    size_t size = connect_response_write(frame, op->session ? op->session_id : 0, op->timeout_ms, op->passwd,
+                                         conn->has_read_only, false);
+    uint8_t *room = conn_room(core, conn, size);
+    if (!room)
+        return;
+    memcpy(room, frame, size);
+    conn->stats.sent++;
+    stat_add(&core->stats.sent, 1);
+    if (!op->session) {
+        conn_close(core, conn, false);
+        return;
+    }
+    conn->session_id = op->session_id;
+    conn->timeout_ms = op->timeout_ms;
+    conn->stats.last_op = "SESS";
+    if (conn->state == CONN_CLOSING)
+        return;
+    conn->state = CONN_ESTABLISHED;
+    timed_unlink(conn);
+}
+
+/* --- input --- */
+
+static void conn_frame(struct core *core, struct conn *conn, struct bytes frame)
+{
+    if (conn->state == CONN_NEW) {
+        stat_add(&core->stats.received, 1);
+        conn->stats.received++;
+        connect_request(core, conn, frame);
+        return;
+    }
+    if (frame.size < REQUEST_HEADER_BYTES) {
+        stat_add(&core->stats.bad_frames, 1);
+        conn_close(core, conn, true);
+        return;
+    }
+    conn_request(core, conn, (int32_t)be32_load(frame.data), (int32_t)be32_load(frame.data + 4),
+                 (struct bytes){frame.data + REQUEST_HEADER_BYTES, frame.size - REQUEST_HEADER_BYTES});
+}
+
+/* Looks at whole frames; stops where input is paused or closed. @return bytes consumed. */
+static size_t conn_parse(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    size_t used = 0;
+    while (n - used >= 4 && !conn->paused && !conn->input_closed && !core->draining) {
+        const uint8_t *p = bytes + used;
+        if (conn->state == CONN_NEW && word_serve(core, conn, p, n - used))
+            return n;
+        uint32_t size = be32_load(p);
+        if (size > server_frame_bytes_max(core->server)) {
+            stat_add(&core->stats.bad_frames, 1);
+            conn_close(core, conn, true);
+            return n;
+        }
+        if (n - used - 4 < size)
+            break;
+        conn_frame(core, conn, (struct bytes){p + 4, size});
+        used += 4 + (size_t)size;
+        if (conn->out_bytes > OUTPUT_PAUSE_BYTES || conn->ops_in_flight + conn->waiting.count)
+            if (conn_over_limits(core, conn) && conn->state != CONN_CLOSED)
+                conn_pause(core, conn, true);
+    }
+    return conn->input_closed || core->draining ? n : used;
+}
+
+/* Keeps bytes that cannot be looked at yet; memory follows what was received, never what was announced (C3). */
+static bool input_keep(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    size_t wanted = conn->input_size + n;
+    if (wanted > conn->input_capacity) {
+        size_t capacity = conn->input_capacity ? conn->input_capacity : INPUT_BYTES_FIRST;
+        while (capacity < wanted)
+            capacity *= 2;
+        uint8_t *input = realloc(conn->input, capacity);
+        if (!input)
+            return false;
+        conn->input = input;
+        conn->input_capacity = (uint32_t)capacity;
+    }
+    memcpy(conn->input + conn->input_size, bytes, n);
+    conn->input_size += (uint32_t)n;
+    return true;
+}
+
+/* Parse what is kept. The burst may refer to it, so it is served before the bytes move. */
+static void input_parse_kept(struct core *core, struct conn *conn)
+{
+    size_t used = conn_parse(core, conn, conn->input, conn->input_size);
+    if (used == 0)
+        return;
+    if (conn->burst_items)
+        burst_run(core);
+    conn->input_size -= (uint32_t)used;
+    if (conn->input_size) {
+        memmove(conn->input, conn->input + used, conn->input_size);
+        return;
+    }
+    free(conn->input);
+    conn->input = NULL;
+    conn->input_capacity = 0;
+}
+
+size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    if (conn->paused)
+        return 0;
+    if (conn->input_closed)
+        return n;
+    conn->idle_since_ms = core->now_ms;
+    stat_add(&core->stats.bytes_received, n);
+    if (conn->input_size) {
+        if (!input_keep(conn, bytes, n))
+            conn_close(core, conn, true);
+        else
+            input_parse_kept(core, conn);
+        return n;
+    }
+    size_t used = conn_parse(core, conn, bytes, n);
+    if (used < n && !input_keep(conn, bytes + used, n - used))
+        conn_close(core, conn, true);
+    return n;
+}
+
+static void resume_input(struct core *core, struct conn *conn)
+{
+    if (!conn->paused || conn->state == CONN_CONNECTING || conn->state == CONN_CLOSED ||
+        conn_over_limits(core, conn))
+        return;
+    conn->paused = false;
+    if (conn->input_size && !conn->input_closed)
+        input_parse_kept(core, conn);
+    if (!conn->paused && conn->state != CONN_CLOSED)
+        conn->backend->pause(core, conn, false);
+}
+
+void conn_keep_input(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    if (!input_keep(conn, bytes, n))
+        conn_close(core, conn, true);
+}
+
+void conn_resume(struct core *core, struct conn *conn)
+{
+    resume_waiting(core, conn);
+    resume_input(core, conn);
+}
+
+void conn_output_drained(struct core *core, struct conn *conn)
+{
+    if (conn->paused)
+        resume_input(core, conn);
+}
+
+/* --- completions --- */
+
+static void request_complete(struct core *core, struct conn *conn, struct op *op)
+{
+    stat_add(&core->stats.outstanding, (uint64_t)-1);
+    conn->pending_bytes -= op->body_size;
+    conn->barrier = false;
+    if (conn->state != CONN_ESTABLISHED)
+        return;
+    if (!op->no_reply) {
+        conn_note_latency(core, conn, op->start_us, op->info, op->xid, op->zxid);
+        conn_reply(core, conn, op->xid, op->zxid, op->err, op->answer, op->answer_size);
+    }
+    if (op->close_after)
+        conn_close(core, conn, false);
+}
+
+static void resume_later(struct core *core, struct conn *conn)
+{
+    if (conn->resume || conn->state == CONN_CLOSED)
+        return;
+    conn->resume = true;
+    conn->resume_next = core->resume;
+    core->resume = conn;
+}
+
+void conn_complete(struct core *core, struct op *op)
+{
+    struct conn *conn = op->conn;
+    if (op->kind != OP_CLOSE)
+        conn->ops_in_flight--;
+    switch (op->kind) {
+    case OP_REQUEST: request_complete(core, conn, op); break;
+    case OP_CONNECT: connect_complete(core, conn, op); break;
+    case OP_WORD: word_complete(core, conn, op); break;
+    case OP_DETACH: conn->session = NULL; break;
+    case OP_CLOSE: conn_close(core, conn, true); break;
+    default: CHECK(!"an op that does not come back to a connection");
+    }
+    resume_later(core, conn);
+    conn_free_later(core, conn);
+    if (op->kind == OP_CONNECT && op->session)
+        conn->detach = op;
+    else
+        op_free(op);
+}
+
+void conn_burst_item_done(struct core *core, struct conn *conn)
+{
+    CHECK(conn->burst_items > 0);
+    conn->burst_items--;
+    conn_free_later(core, conn);
+}
+
+/* --- statistics, as `cons` and `mntr` show them --- */
+
+void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us, const struct opcode_info *info,
+                       int32_t xid, zxid_t zxid)
+{
+    uint64_t ms = (core->now_us - start_us) / 1000;
+    conn->stats.last_op = info ? info->lop : "NA";
+    conn->stats.last_cxid = xid;
+    conn->stats.last_zxid = zxid;
+    conn->stats.last_response_ms = core->now_ms;
+    conn->stats.latency_ms_last = ms;
+    conn->stats.latency_ms_sum += ms;
+    if (conn->stats.latency_count++ == 0 || ms < conn->stats.latency_ms_min)
+        conn->stats.latency_ms_min = ms;
+    if (ms > conn->stats.latency_ms_max)
+        conn->stats.latency_ms_max = ms;
+    core_note_latency(core, ms);
+    if (info)
+        stat_add(&core->stats.ops[info->index], 1);
+}
+
+void conn_note_reply(struct core *core, struct conn *conn, size_t body_size)
+{
+    conn->stats.sent++;
+    stat_add(&core->stats.sent, 1);
+    core_note_response(core, (int64_t)body_size + REPLY_HEADER_BYTES);
+}

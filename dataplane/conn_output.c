@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * Output of a connection: a queue of chunks. Chunks of the usual size come from the core's pool, so that replies cost no
+ * allocation; a reply larger than a chunk gets one of its own.
+ */
+#include <stdlib.h>
+
+#include "client/wire/check.h"
+#include "client/wire/request.h"
+#include "dataplane/core.h"
+
+static struct out_chunk *chunk_new(struct core *core, size_t n)
+{
+    struct out_chunk *chunk = core->chunks;
+    if (n <= OUTPUT_CHUNK_BYTES && chunk) {
+        core->chunks = chunk->next;
+        core->chunk_count--;
+    } else {
+        uint32_t capacity = n > OUTPUT_CHUNK_BYTES ? (uint32_t)n : OUTPUT_CHUNK_BYTES;
+        chunk = malloc(sizeof *chunk + capacity);
+        if (!chunk)
+            return NULL;
+        chunk->capacity = capacity;
+    }
+    chunk->next = NULL;
+    chunk->start = chunk->end = 0;
+    return chunk;
+}
+
+static void chunk_free(struct core *core, struct out_chunk *chunk)
+{
+    if (chunk->capacity != OUTPUT_CHUNK_BYTES || core->chunk_count >= CHUNK_POOL_MAX) {
+        free(chunk);
+        return;
+    }
+    chunk->next = core->chunks;
+    core->chunks = chunk;
+    core->chunk_count++;
+}
+
+/* C4: a peer that does not read is cut rather than skipped. */
+static bool output_over_limit(const struct core *core, const struct conn *conn)
+{
+    return conn->out_bytes > OUTPUT_BYTES_MAX ||
+           (core->out_bytes > OUTPUT_TOTAL_BYTES_MAX && conn->out_bytes > OUTPUT_PAUSE_BYTES);
+}
+
+static uint8_t *output_cut(struct core *core, struct conn *conn)
+{
+    conn->cut = true;
+    core_mark_dirty(core, conn);
+    return NULL;
+}
+
+uint8_t *conn_room(struct core *core, struct conn *conn, size_t n)
+{
+    CHECK(n > 0 && n <= REPLY_BYTES_MAX);
+    if (conn->state == CONN_CLOSED || conn->cut)
+        return NULL;
+    if (UNLIKELY(output_over_limit(core, conn))) {
+        stat_add(&core->stats.slow_readers_cut, 1);
+        return output_cut(core, conn);
+    }
+    struct out_chunk *tail = conn->out_tail;
+    if (!tail || tail->capacity - tail->end < n) {
+        struct out_chunk *chunk = chunk_new(core, n);
+        if (!chunk)
+            return output_cut(core, conn);
+        if (tail)
+            tail->next = chunk;
+        else
+            conn->out_head = chunk;
+        conn->out_tail = tail = chunk;
+    }
+    uint8_t *room = tail->data + tail->end;
+    tail->end += (uint32_t)n;
+    conn->out_bytes += n;
+    core->out_bytes += n;
+    core_mark_dirty(core, conn);
+    return room;
+}
+
+void conn_output_sent(struct core *core, struct conn *conn, size_t n)
+{
+    CHECK(n <= conn->out_bytes);
+    conn->out_bytes -= n;
+    core->out_bytes -= n;
+    stat_add(&core->stats.bytes_sent, n);
+    struct out_chunk *chunk;
+    while ((chunk = conn->out_head)) {
+        size_t here = chunk->end - chunk->start;
+        if (n < here) {
+            chunk->start += (uint32_t)n;
+            return;
+        }
+        n -= here;
+        conn->out_head = chunk->next;
+        if (!conn->out_head)
+            conn->out_tail = NULL;
+        chunk_free(core, chunk);
+    }
+    CHECK(n == 0);
+}
+
+void conn_output_drop(struct core *core, struct conn *conn)
+{
+    for (struct out_chunk *chunk = conn->out_head, *next; chunk; chunk = next) {
+        next = chunk->next;
+        chunk_free(core, chunk);
+    }
+    core->out_bytes -= conn->out_bytes;
+    conn->out_bytes = 0;
+    conn->out_head = conn->out_tail = NULL;
+}
+
+void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err, const void *body,
+                size_t size)
+{
+    uint8_t *room = conn_room(core, conn, 4 + REPLY_HEADER_BYTES + size);
+    if (!room)
+        return;
+    reply_header_write(room, (uint32_t)size, xid, zxid, err);
+    if (size)
+        memcpy(room + 4 + REPLY_HEADER_BYTES, body, size);
+    conn_note_reply(core, conn, size);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+#include "dataplane/core.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "client/wire/check.h"
+#include "dataplane/control.h"
+#include "dataplane/server.h"
+
+#define SWEEP_INTERVAL_MS 1000
+/* Bound of a scratch reply; also the largest multiRead reply. */
+#define SCRATCH_BYTES_MAX MULTI_READ_REPLY_BYTES_MAX
+
+struct core *core_create(struct server *server, uint16_t index)
+{
+    struct core *core = aligned_alloc(64, (sizeof *core + 63) / 64 * 64);
+    if (!core)
+        return NULL;
+    memset(core, 0, sizeof *core);
+    core->server = server;
+    core->store = server->store;
+    core->acls = store_acls(server->store);
+    core->index = index;
+    core->waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    core->watches = watch_table_create(NULL);
+    op_list_init(&core->overflow);
+    buffer_init(&core->scratch, SCRATCH_BYTES_MAX);
+    core->stats.response_bytes_last = core->stats.response_bytes_min = core->stats.response_bytes_max = -1;
+    if (core->waker.fd < 0 || !core->watches || ring_init(&core->to_control, CORE_RING_ENTRIES) != 0 ||
+        ring_init(&core->from_control, CORE_RING_ENTRIES) != 0) {
+        core_destroy(core);
+        return NULL;
+    }
+    return core;
+}
+
+void core_destroy(struct core *core)
+{
+    if (!core)
+        return;
+    struct op *op;
+    while ((op = op_list_pop(&core->overflow)))
+        op_free(op);
+    while (core->chunks) {
+        struct out_chunk *next = core->chunks->next;
+        free(core->chunks);
+        core->chunks = next;
+    }
+    watch_table_destroy(core->watches);
+    ring_free(&core->to_control);
+    ring_free(&core->from_control);
+    buffer_free(&core->scratch);
+    if (core->waker.fd >= 0)
+        close(core->waker.fd);
+    free(core);
+}
+
+/* --- to the control core --- */
+
+void core_submit(struct core *core, struct op *op)
+{
+    core->pushed = true;
+    if (core->overflow.count || !ring_push(&core->to_control, op))
+        op_list_push(&core->overflow, op); /* bounded: each connection's pending requests are */
+}
+
+static void core_push_overflow(struct core *core)
+{
+    while (core->overflow.head && ring_room(&core->to_control)) {
+        bool pushed = ring_push(&core->to_control, op_list_pop(&core->overflow));
+        CHECK(pushed);
+        core->pushed = true;
+    }
+}
+
+bool core_over_outstanding_limit(const struct core *core)
+{
+    uint64_t outstanding = atomic_load_explicit(&core->stats.outstanding, memory_order_relaxed);
+    uint64_t limit = (uint64_t)core->server->config.global_outstanding_limit / core->server->core_count;
+    return outstanding > limit;
+}
+
+/* --- from the control core --- */
+
+struct delivery {
+    struct core *core;
+    zxid_t zxid;
+};
+
+/* semantics.md section 12.5: who may not read the znode is not told, and its one-shot watch is gone all the same. */
+static void deliver(void *ctx, struct watch_owner *owner, enum watch_event_type type, struct bytes path, uint32_t acl)
+{
+    struct delivery *d = ctx;
+    struct conn *conn = (struct conn *)((char *)owner - offsetof(struct conn, watches));
+    if (conn->state != CONN_ESTABLISHED || !serve_allowed(d->core, conn, acl, PERM_READ))
+        return;
+    stat_add(&d->core->stats.notifications[type], 1);
+    serve_event(d->core, conn, d->zxid, type, path);
+}
+
+static void core_finish_op(struct core *core, struct op *op)
+{
+    if (op->kind == OP_STOP) {
+        core->stopping = true;
+        op_free(op);
+    } else if (op->kind == OP_COLLECT) {
+        word_collect(core, op);
+        op->kind = OP_COLLECTED;
+        core_submit(core, op);
+    } else {
+        conn_complete(core, op);
+    }
+}
+
+/* G3: events of txn z are queued before the reply of txn z, and both before anything that is read at V >= z. */
+static void core_walk_batch(struct core *core, struct batch *batch)
+{
+    struct op_list *ops = &batch->ops[core->index];
+    bool watched = watch_counters(core->watches)->watches > 0;
+    for (const struct tree_txn *txn = batch->txns; txn; txn = txn->next) {
+        struct delivery d = {core, txn->zxid};
+        for (uint32_t i = 0; watched && i < txn->change_count; i++)
+            watch_fire(core->watches, &txn->changes[i], deliver, &d);
+        while (ops->head && ops->head->zxid <= txn->zxid)
+            core_finish_op(core, op_list_pop(ops));
+    }
+    struct op *op;
+    while ((op = op_list_pop(ops)))
+        core_finish_op(core, op);
+}
+
+static void core_drain(struct core *core)
+{
+    struct batch *batch;
+    uint64_t last = 0;
+    while ((batch = ring_peek(&core->from_control)) && batch->zxid <= core->visible) {
+        (void)ring_pop(&core->from_control);
+        core_walk_batch(core, batch);
+        last = batch->sequence;
+    }
+    /* D0: pairs with D1 in control_retire(). Our last look at the batch and at everything that its txns superseded is
+     * before this store. */
+    if (last)
+        atomic_store_explicit(&core->drained, last, memory_order_release);
+}
+
+/* --- the turn --- */
+
+void core_begin_turn(struct core *core)
+{
+    core->now_us = server_now_us();
+    core->now_ms = core->now_us / 1000;
+    core->draining = server_stopping(core->server);
+    core->visible = store_visible(core->store);
+    core_drain(core);
+    struct conn *conn;
+    while ((conn = core->resume)) {
+        core->resume = conn->resume_next;
+        conn->resume = false;
+        if (conn->state != CONN_CLOSED)
+            conn_resume(core, conn);
+    }
+}
+
+static void core_flush(struct core *core)
+{
+    struct conn *conn;
+    while ((conn = core->dirty)) {
+        core->dirty = conn->dirty_next;
+        conn->dirty = false;
+        if (conn->state == CONN_CLOSED)
+            continue;
+        if (conn->cut) {
+            conn_close(core, conn, true);
+            continue;
+        }
+        if (!conn->writable_wait)
+            conn->backend->flush(core, conn);
+        conn_output_drained(core, conn);
+    }
+    /* Input that was resumed just now may have filled the burst again. */
+    if (core->burst_count) {
+        burst_run(core);
+        core_flush(core);
+    }
+}
+
+static void core_publish_stats(struct core *core)
+{
+    const struct watch_counters *w = watch_counters(core->watches);
+    atomic_store_explicit(&core->stats.watches, w->data_watches + w->child_watches, memory_order_relaxed);
+    atomic_store_explicit(&core->stats.watch_paths, w->paths, memory_order_relaxed);
+}
+
+void core_end_turn(struct core *core)
+{
+    burst_run(core);
+    core_flush(core);
+    if (core->now_ms >= core->sessionless_check_ms) {
+        core->sessionless_check_ms = core->now_ms + SWEEP_INTERVAL_MS;
+        conn_sweep_timed(core);
+    }
+    conn_sweep_dead(core);
+    core_push_overflow(core);
+    core_publish_stats(core);
+    if (core->pushed) {
+        core->pushed = false;
+        server_wake_control(core->server);
+    }
+}
+
+bool core_has_work(struct core *core)
+{
+    struct batch *batch = ring_peek(&core->from_control);
+    return core->burst_count || core->dirty || core->dead || core->stopping ||
+           (batch && batch->zxid <= store_visible(core->store)) ||
+           (core->overflow.count && ring_room(&core->to_control)) ||
+           (core->server->one_thread && control_has_work(core->server->control)) ||
+           (!core->draining && server_stopping(core->server));
+}
+
+int core_timeout_ms(const struct core *core)
+{
+    if (core->overflow.count)
+        return 1; /* the control core does not say when it made room */
+    if (!core->timed)
+        return -1;
+    return core->sessionless_check_ms > core->now_ms ? (int)(core->sessionless_check_ms - core->now_ms) : 0;
+}
+
+void core_note_latency(struct core *core, uint64_t ms)
+{
+    struct core_stats *s = &core->stats;
+    uint64_t count = atomic_load_explicit(&s->latency_count, memory_order_relaxed);
+    if (count == 0 || ms < atomic_load_explicit(&s->latency_ms_min, memory_order_relaxed))
+        atomic_store_explicit(&s->latency_ms_min, ms, memory_order_relaxed);
+    if (ms > atomic_load_explicit(&s->latency_ms_max, memory_order_relaxed))
+        atomic_store_explicit(&s->latency_ms_max, ms, memory_order_relaxed);
+    if (ms)
+        stat_add(&s->latency_ms_sum, ms);
+    atomic_store_explicit(&s->latency_count, count + 1, memory_order_relaxed);
+}
+
+void core_note_response(struct core *core, int64_t bytes)
+{
+    struct core_stats *s = &core->stats;
+    atomic_store_explicit(&s->response_bytes_last, bytes, memory_order_relaxed);
+    if (bytes > atomic_load_explicit(&s->response_bytes_max, memory_order_relaxed))
+        atomic_store_explicit(&s->response_bytes_max, bytes, memory_order_relaxed);
+    int64_t min = atomic_load_explicit(&s->response_bytes_min, memory_order_relaxed);
+    if (min < 0 || bytes < min)
+        atomic_store_explicit(&s->response_bytes_min, bytes, memory_order_relaxed);
+}

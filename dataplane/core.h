@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * A data core: one loop that owns connections, their watches and their output.
+ *
+ *   turn:  backend polls (epoll, or rx burst): which connections have input
+ *          V = visible_zxid (acquire); drain the ring up to V: complete writes, fire own watches
+ *          input -> requests -> burst; the whole burst is served at V
+ *          flush output, push ops to the control core, timers
+ *          quiescent state
+ *
+ * G1, G3: all reads of a turn are served at one V, after everything up to V has been drained. Input is received before V
+ * is loaded, so that a reply never shows less than what was acknowledged to anybody before its request was sent.
+ *
+ * The loop never blocks except in the kernel backend's epoll_wait, as an offline RCU reader.
+ */
+#ifndef SENGI_DATAPLANE_CORE_H
+#define SENGI_DATAPLANE_CORE_H
+
+#include <stdatomic.h>
+
+#include "client/wire/opcodes.h"
+#include "dataplane/conn.h"
+#include "dataplane/ring.h"
+#include "dataplane/waker.h"
+#include "dataplane/watch.h"
+#include "tree/tree.h"
+
+struct server;
+
+#define BURST_ITEMS_MAX 64
+#define CORE_RING_ENTRIES 4096
+#define CHUNK_POOL_MAX 1024
+
+/** A request on its way through the prefetch stages. */
+struct burst_item {
+    struct conn *conn;
+    const struct opcode_info *info;
+    struct op *op; /* the waiting request that owns the bytes, or NULL: bytes lie in the input */
+    int32_t xid;
+    bool well_formed;
+    struct tree_key key;
+    const struct version *version;
+    struct request request;
+};
+
+/** Counters that other threads read: written by the owner only, relaxed. */
+struct core_stats {
+    _Alignas(64) _Atomic uint64_t received, sent, bytes_received, bytes_sent;
+    _Atomic uint64_t connections, outstanding, watches, watch_paths;
+    _Atomic uint64_t latency_ms_sum, latency_count, latency_ms_min, latency_ms_max;
+    _Atomic uint64_t ops[OPX_COUNT];
+    _Atomic uint64_t bad_frames, unknown_ops, slow_readers_cut, sessionless_expired, connections_rejected,
+        auth_failed, words;
+    _Atomic int64_t response_bytes_last, response_bytes_min, response_bytes_max;
+    _Atomic uint64_t notifications[5]; /* by enum watch_event_type */
+};
+
+static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+struct core {
+    /* config, set before the loop starts */
+    struct server *server;
+    struct store *store;
+    const struct acl_table *acls;
+    uint16_t index;
+
+    /* shared with control */
+    struct ring to_control;   /* struct op */
+    struct ring from_control; /* struct batch */
+    _Alignas(64) _Atomic uint64_t drained;  /* sequence of the last batch walked (D0, control.c) */
+    struct waker waker;
+
+    /* owned by the loop */
+    _Alignas(64) zxid_t visible; /* V of this turn */
+    uint64_t now_us, now_ms;     /* monotonic, read once per turn */
+    uint32_t burst_count;
+    bool pushed;   /* something went to control in this turn */
+    bool draining; /* the server is stopping: no more input is looked at */
+    bool stopping; /* OP_STOP came: leave the loop when output is flushed */
+    struct burst_item burst[BURST_ITEMS_MAX];
+    struct op_list overflow; /* ops that did not fit into to_control */
+    struct conn *conns;  /* all */
+    struct conn *timed;  /* without session, or closing */
+    struct conn *dirty;  /* have output */
+    struct conn *resume; /* an op of theirs came back in this drain */
+    struct conn *dead;   /* to be looked at at the end of the turn */
+    struct out_chunk *chunks; /* free output chunks */
+    uint32_t chunk_count;
+    uint64_t out_bytes; /* queued to all peers */
+    struct watch_table *watches;
+    uint64_t sessionless_check_ms;
+    struct buffer scratch; /* replies whose size is not known beforehand */
+    void *backend; /* struct kernel, or the DPDK port's per-core state */
+    struct core_stats stats;
+};
+
+/** A new core. NULL: out of memory or descriptors. Freed after its thread has ended. */
+struct core *core_create(struct server *server, uint16_t index);
+void core_destroy(struct core *core);
+
+/** Start of a turn, after input was received: read the clock, load V, drain the ring up to V. */
+void core_begin_turn(struct core *core);
+/** End of a turn: serve what is left of the burst, flush, hand ops over, timers, free what was closed. The caller reports
+ * its quiescent state afterwards. */
+void core_end_turn(struct core *core);
+/** Is there work that needs no new input? Looked at again between waker_prepare() and sleeping. */
+bool core_has_work(struct core *core);
+/** ms until the next timer of this core is due, -1 for none. */
+int core_timeout_ms(const struct core *core);
+void core_note_latency(struct core *core, uint64_t ms);
+void core_note_response(struct core *core, int64_t bytes);
+
+/** Hand an op to the control core. Takes it over. */
+void core_submit(struct core *core, struct op *op);
+/** Note that a connection has output or is to be closed behind it; its backend's flush runs at the end of the turn. */
+static inline void core_mark_dirty(struct core *core, struct conn *conn)
+{
+    if (conn->dirty)
+        return;
+    conn->dirty = true;
+    conn->dirty_next = core->dirty;
+    core->dirty = conn;
+}
+/** More writes are under way than globalOutstandingLimit allows this core. */
+bool core_over_outstanding_limit(const struct core *core);
+
+/* burst.c */
+/** Queue a request that is served on this core. Runs the burst when it is full. */
+void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid, struct bytes body,
+               struct op *op);
+/** Serve everything queued, at core->visible. Afterwards no input bytes are referred to. */
+void burst_run(struct core *core);
+
+/* serve_*.c: one request that is served on the data core; its znode was looked up. */
+void serve_item(struct core *core, struct burst_item *item);
+void serve_watch_item(struct core *core, struct burst_item *item);
+void serve_conn_item(struct core *core, struct burst_item *item);
+/** Queue a WatcherEvent. */
+void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_event_type type, struct bytes path);
+/** May the connection do any of `perms` under this ACL? */
+bool serve_allowed(const struct core *core, const struct conn *conn, uint32_t acl, int32_t perms);
+/** Stands for a request that enforced authentication refuses. */
+extern const struct opcode_info serve_refused;
+
+/* word.c: four-letter words */
+/** True if the bytes begin with a known word, and it has been dealt with. */
+bool word_serve(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n);
+/** A word's text came back from the control core. */
+void word_complete(struct core *core, struct conn *conn, struct op *op);
+/** Append this core's part of a collected word to op->answer. */
+void word_collect(struct core *core, struct op *op);
+
+#endif

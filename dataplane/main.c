@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/* sengi-server: command line, then server_run(). */
+#include <stdio.h>
+
+#include "dataplane/config.h"
+#include "dataplane/log.h"
+#include "dataplane/server.h"
+
+#ifdef SENGI_WITH_DPDK
+#include "dataplane/dpdk/port.h"
+#define PORT (&dpdk_server_port)
+#else
+#define PORT NULL
+#endif
+
+/* jemalloc's settings (techniques.md section 1.3): purge in the background, never on a data core. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,metadata_thp:auto,dirty_decay_ms:5000";
+
+static void say(void *context, enum config_line kind, const char *text)
+{
+    (void)context;
+    switch (kind) {
+    case CONFIG_LINE_TEXT: puts(text); break;
+    case CONFIG_LINE_ERROR: fprintf(stderr, "%s\n", text); break;
+    case CONFIG_LINE_WARN: LOG_WARN("%s", text); break;
+    case CONFIG_LINE_NOTE: LOG_INFO("%s", text); break;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct config config;
+    const struct config_sink sink = {say, NULL};
+    struct config_environment environment = config_environment_current();
+    int err = config_parse_args(argc, argv, &environment, &config, &sink);
+    if (err)
+        return EXIT_CODE_INVALID_INVOCATION;
+    switch (config.mode) {
+    case CONFIG_MODE_CHECK: config_print_check(&config, &sink); return EXIT_CODE_FINISHED;
+    case CONFIG_MODE_HELP: config_print_help(&sink); return EXIT_CODE_FINISHED;
+    case CONFIG_MODE_VERSION: config_print_version(&sink); return EXIT_CODE_FINISHED;
+    case CONFIG_MODE_KEYS: config_print_keys(&sink); return EXIT_CODE_FINISHED;
+    case CONFIG_MODE_SERVE: break;
+    }
+    static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
+    log_open(2, levels[config.log_level]);
+    return server_run(&config, PORT);
+}

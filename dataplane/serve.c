@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * Reads, served on the data core at its snapshot (semantics.md section 4.7): no lock, no allocation, no system call.
+ * A reply is its header and one or two memcpy of bytes that are kept in wire form.
+ */
+#include "client/wire/check.h"
+#include "dataplane/core.h"
+#include "dataplane/server.h"
+
+bool serve_allowed(const struct core *core, const struct conn *conn, uint32_t acl, int32_t perms)
+{
+    return acl == ACL_OPEN || core->server->config.skip_acl || acl_allows(core->acls, acl, perms, conn->auth);
+}
+
+static void reply_error(struct core *core, struct burst_item *item, int32_t err)
+{
+    conn_reply(core, item->conn, item->xid, core->visible, err, NULL, 0);
+}
+
+/* Room for a reply of body_size bytes, header written. NULL: the connection is being cut, or the reply is too large and
+ * was answered with an error. */
+static uint8_t *reply_begin(struct core *core, struct burst_item *item, uint64_t body_size)
+{
+    if (UNLIKELY(body_size > REPLY_BYTES_MAX - 4 - REPLY_HEADER_BYTES)) {
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+        return NULL;
+    }
+    uint8_t *room = conn_room(core, item->conn, 4 + REPLY_HEADER_BYTES + (size_t)body_size);
+    if (UNLIKELY(!room))
+        return NULL;
+    reply_header_write(room, (uint32_t)body_size, item->xid, core->visible, ZK_OK);
+    conn_note_reply(core, item->conn, (size_t)body_size);
+    return room + 4 + REPLY_HEADER_BYTES;
+}
+
+/* Watch and value belong together: the table holds it from V on, and everything up to V has been drained. */
+static bool watch_set(struct core *core, struct burst_item *item, unsigned modes)
+{
+    return watch_add(core->watches, &item->conn->watches, item->key, item->request.path, modes) == 0;
+}
+
+static void serve_exists(struct core *core, struct burst_item *item)
+{
+    const struct request *rq = &item->request;
+    const struct version *v = item->version;
+    if (rq->path.size && memchr(rq->path.data, 0, rq->path.size)) {
+        reply_error(core, item, ZK_BADARGUMENTS);
+        return;
+    }
+    if (v && !serve_allowed(core, item->conn, v->acl, PERM_READ)) {
+        reply_error(core, item, ZK_NOAUTH);
+        return;
+    }
+    if (rq->watch && !watch_set(core, item, WATCH_DATA)) {
+        reply_error(core, item, ZK_BADARGUMENTS);
+        return;
+    }
+    if (!v) {
+        reply_error(core, item, ZK_NONODE);
+        return;
+    }
+    uint8_t *p = reply_begin(core, item, STAT_BYTES);
+    if (p)
+        memcpy(p, v->stat, STAT_BYTES);
+}
+
+/* Errors that getData, getChildren and getChildren2 share; 0 when the value may be sent. */
+static int32_t read_refused(struct core *core, struct burst_item *item, unsigned watch_modes)
+{
+    if (!item->version)
+        return ZK_NONODE;
+    if (!serve_allowed(core, item->conn, item->version->acl, PERM_READ))
+        return ZK_NOAUTH;
+    if (item->request.watch && !watch_set(core, item, watch_modes))
+        return ZK_BADARGUMENTS;
+    return 0;
+}
+
+static void serve_get_data(struct core *core, struct burst_item *item)
+{
+    int32_t err = read_refused(core, item, WATCH_DATA);
+    if (UNLIKELY(err)) {
+        reply_error(core, item, err);
+        return;
+    }
+    const struct version *v = item->version;
+    struct bytes data = version_data(v);
+    uint8_t *p = reply_begin(core, item, 4 + (uint64_t)data.size + STAT_BYTES);
+    if (UNLIKELY(!p))
+        return;
+    be32_store(p, data.data ? data.size : (uint32_t)-1);
+    if (data.size)
+        memcpy(p + 4, data.data, data.size);
+    memcpy(p + 4 + data.size, v->stat, STAT_BYTES);
+}
+
+static void serve_get_children(struct core *core, struct burst_item *item, bool with_stat)
+{
+    int32_t err = read_refused(core, item, WATCH_CHILD);
+    if (err) {
+        reply_error(core, item, err);
+        return;
+    }
+    const struct version *v = item->version;
+    uint64_t names = v->children ? children_wire_bytes(v->children) : 0;
+    uint8_t *p = reply_begin(core, item, 4 + names + (with_stat ? STAT_BYTES : 0));
+    if (!p)
+        return;
+    be32_store(p, version_num_children(v));
+    p += 4;
+    if (names)
+        p += children_copy(v->children, p);
+    if (with_stat)
+        memcpy(p, v->stat, STAT_BYTES);
+}
+
+static void serve_get_acl(struct core *core, struct burst_item *item)
+{
+    const struct version *v = item->version;
+    if (!v || !serve_allowed(core, item->conn, v->acl, PERM_READ | PERM_ADMIN)) {
+        reply_error(core, item, v ? ZK_NOAUTH : ZK_NONODE);
+        return;
+    }
+    const struct acl_list *list = acl_get(core->acls, v->acl);
+    struct buffer *out = &core->scratch;
+    out->size = 0;
+    out->failed = false;
+    if (serve_allowed(core, item->conn, v->acl, PERM_ADMIN))
+        buffer_put_raw(out, list->wire, list->wire_bytes);
+    else
+        acl_write_redacted(list, out);
+    buffer_put_raw(out, v->stat, STAT_BYTES);
+    if (out->failed)
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+    else
+        conn_reply(core, item->conn, item->xid, core->visible, ZK_OK, out->data, out->size);
+}
+
+/* --- multiRead (client-protocol.md section 10) --- */
+
+static void multi_header(struct buffer *out, int32_t type, bool done, int32_t err)
+{
+    buffer_put_int(out, type);
+    buffer_put_bool(out, done);
+    buffer_put_int(out, err);
+}
+
+static void multi_read_one(struct core *core, struct conn *conn, const struct multi_op *one, struct buffer *out)
+{
+    struct tree_key key = store_key(core->store, one->request.path);
+    const struct version *v = tree_get(core->store, key, core->visible);
+    int32_t err = !v ? ZK_NONODE : serve_allowed(core, conn, v->acl, PERM_READ) ? 0 : ZK_NOAUTH;
+    if (err) {
+        multi_header(out, -1, false, err);
+        buffer_put_int(out, err);
+        return;
+    }
+    multi_header(out, one->op->number, false, 0);
+    if (one->op->number == OP_GET_DATA) {
+        buffer_put_bytes(out, version_data(v));
+        buffer_put_raw(out, v->stat, STAT_BYTES);
+        return;
+    }
+    buffer_put_int(out, (int32_t)version_num_children(v));
+    uint8_t *names = v->children ? buffer_room(out, children_wire_bytes(v->children)) : NULL;
+    if (names)
+        children_copy(v->children, names);
+}
+
+static void serve_multi_read(struct core *core, struct burst_item *item)
+{
+    bool read_kind;
+    struct buffer *out = &core->scratch;
+    out->size = 0;
+    out->failed = false;
+    int32_t count = multi_count(item->request.body, &read_kind);
+    if (count > 0 && !read_kind) {
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+        return;
+    }
+    struct jute_reader r = jute_reader_of(item->request.body.data, item->request.body.size);
+    struct multi_op one;
+    while (!out->failed && multi_next(&r, &one))
+        multi_read_one(core, item->conn, &one, out);
+    multi_header(out, -1, true, -1);
+    if (out->failed)
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+    else
+        conn_reply(core, item->conn, item->xid, core->visible, ZK_OK, out->data, out->size);
+    if (out->capacity > OUTPUT_PAUSE_BYTES)
+        buffer_free(out);
+}
+
+/* --- */
+
+static void serve_read(struct core *core, struct burst_item *item)
+{
+    if (item->info->number != OP_MULTI_READ && !item->request.path.data) {
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+        return;
+    }
+    switch (item->info->number) {
+    case OP_GET_DATA: serve_get_data(core, item); break;
+    case OP_EXISTS: serve_exists(core, item); break;
+    case OP_GET_CHILDREN: serve_get_children(core, item, false); break;
+    case OP_GET_CHILDREN2: serve_get_children(core, item, true); break;
+    case OP_GET_ACL: serve_get_acl(core, item); break;
+    case OP_MULTI_READ: serve_multi_read(core, item); break;
+    default: CHECK(!"a read without a server");
+    }
+}
+
+void serve_item(struct core *core, struct burst_item *item)
+{
+    const struct opcode_info *info = item->info;
+    conn_note_latency(core, item->conn, item->op ? item->op->start_us : core->now_us, info, item->xid,
+                      core->visible);
+    if (UNLIKELY(!info || info->class == CLASS_CONN || info->number == OP_WHO_AM_I))
+        serve_conn_item(core, item);
+    else if (UNLIKELY(!item->well_formed))
+        reply_error(core, item, ZK_MARSHALLINGERROR);
+    else if (LIKELY(info->class == CLASS_READ))
+        serve_read(core, item);
+    else
+        serve_watch_item(core, item);
+}
