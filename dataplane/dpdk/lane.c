@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+#include "dataplane/dpdk/lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_ring.h>
+
+#include "client/wire/check.h"
+
+#define SPARE_MBUFS 32
+
+struct lane {
+    /* config */
+    struct device *dev;
+    unsigned index;
+    bool has_queue;
+    struct lane **all;
+    void (*woken)(void *ctx, unsigned lane);
+    void *woken_ctx;
+    struct rte_ring *arrived; /* frames that other lanes received for this one */
+    struct rte_ring *leaving; /* frames that lanes without a queue send through this one; NULL: none do */
+
+    /* owned by the lane's thread */
+    struct rte_mbuf *received[LANE_FRAMES_MAX];
+    struct net_frame frames[LANE_FRAMES_MAX];
+    unsigned frame_count;
+    struct rte_mbuf *pending[LANE_PENDING_MAX + DEVICE_BURST_MAX];
+    unsigned pending_count;
+    struct rte_mbuf *spare[SPARE_MBUFS];
+    unsigned spare_count;
+    bool wake[DEVICE_LANES_MAX]; /* lanes that got something in this turn */
+    bool wake_any;
+    struct lane_counters counters;
+};
+
+/* --- receiving --- */
+
+static uint16_t frame_flags(const struct device *dev, const struct rte_mbuf *m)
+{
+    if (!dev->rx_checksum)
+        return 0;
+    uint64_t ip = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK, l4 = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD || l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+        return NET_FRAME_CHECKSUM_BAD;
+    bool v6 = RTE_ETH_IS_IPV6_HDR(m->packet_type);
+    return l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD && (v6 || ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD) ? NET_FRAME_CHECKSUM_GOOD : 0;
+}
+
+static void keep(struct lane *lane, struct rte_mbuf *m)
+{
+    CHECK(lane->frame_count < LANE_FRAMES_MAX);
+    lane->received[lane->frame_count] = m;
+    lane->frames[lane->frame_count++] = (struct net_frame){
+        .data = rte_pktmbuf_mtod(m, uint8_t *), .len = m->data_len, .flags = frame_flags(lane->dev, m)};
+}
+
+static void hand_over(struct lane *lane, unsigned to, struct rte_mbuf *m)
+{
+    if (rte_ring_mp_enqueue(lane->all[to]->arrived, m)) {
+        rte_pktmbuf_free(m);
+        lane_count(&lane->counters.dropped_arrived_full, 1);
+        return;
+    }
+    lane->wake[to] = lane->wake_any = true;
+    lane_count(&lane->counters.handed_over, 1);
+}
+
+static void hand_to_all(struct lane *lane, struct rte_mbuf *m)
+{
+    for (unsigned to = 0; to < lane->dev->lanes; to++) {
+        if (to == lane->index)
+            continue;
+        rte_mbuf_refcnt_update(m, 1);
+        hand_over(lane, to, m);
+    }
+    keep(lane, m);
+}
+
+/* With RSS a TCP or UDP frame is already where it belongs. Anything else: as without. An ICMP error is about a flow whose
+ * lane only the device could tell, so every lane gets it; those that do not know the flow ignore it. */
+static unsigned owner_with_rss(const struct lane *lane, const struct rte_mbuf *m)
+{
+    const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+    if (m->data_len < 14 + 40)
+        return net_frame_core(data, m->data_len, lane->dev->lanes);
+    unsigned ethertype = (unsigned)data[12] << 8 | data[13];
+    unsigned protocol = ethertype == 0x0800 ? data[14 + 9] : ethertype == 0x86dd ? data[14 + 6] : 0;
+    if (protocol == 6)
+        return lane->index;
+    uint8_t icmp_type = protocol == 1 ? data[14 + 20] : 0;
+    if ((protocol == 1 && (icmp_type == 3 || icmp_type == 11 || icmp_type == 12)) ||
+        (protocol == 58 && m->data_len > 14 + 40 && data[14 + 40] < 128))
+        return NET_CORE_ALL;
+    return net_frame_core(data, m->data_len, lane->dev->lanes);
+}
+
+static void steer(struct lane *lane, struct rte_mbuf *m)
+{
+    unsigned lanes = lane->dev->lanes;
+    if (m->nb_segs > 1 && rte_pktmbuf_linearize(m)) {
+        rte_pktmbuf_free(m);
+        lane_count(&lane->counters.dropped_segments, 1);
+        return;
+    }
+    unsigned owner = lanes == 1          ? lane->index
+                     : lane->dev->rss ? owner_with_rss(lane, m)
+                                         : net_frame_core(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, lanes);
+    if (owner == lane->index)
+        keep(lane, m);
+    else if (owner == NET_CORE_ALL)
+        hand_to_all(lane, m);
+    else
+        hand_over(lane, owner, m);
+}
+
+static void receive_burst(struct lane *lane)
+{
+    struct rte_mbuf *burst[DEVICE_BURST_MAX];
+    if (lane->dev->guarded && !atomic_load_explicit(&lane->dev->link_up, memory_order_relaxed))
+        return;
+    if (!device_enter(lane->dev, lane->index)) {
+        lane_count(&lane->counters.held_out, 1);
+        return;
+    }
+    unsigned n = rte_eth_rx_burst(lane->dev->id, (uint16_t)lane->index, burst, DEVICE_BURST_MAX);
+    device_leave(lane->dev, lane->index);
+    if (n == 0)
+        return;
+    lane_count(&lane->counters.received, n);
+    for (unsigned i = 0; i < n; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(burst[i], void *));
+    for (unsigned i = 0; i < n; i++)
+        steer(lane, burst[i]);
+}
+
+static void take_over(struct lane *lane)
+{
+    void *burst[DEVICE_BURST_MAX];
+    unsigned n = rte_ring_sc_dequeue_burst(lane->arrived, burst, DEVICE_BURST_MAX, NULL);
+    for (unsigned i = 0; i < n; i++)
+        keep(lane, burst[i]);
+    if (n)
+        lane_count(&lane->counters.taken_over, n);
+}
+
+static void wake_others(struct lane *lane)
+{
+    if (!lane->wake_any)
+        return;
+    for (unsigned to = 0; to < lane->dev->lanes; to++) {
+        if (lane->wake[to] && lane->woken)
+            lane->woken(lane->woken_ctx, to);
+        lane->wake[to] = false;
+    }
+    lane->wake_any = false;
+}
+
+unsigned lane_receive(struct lane *lane, struct net_frame **frames)
+{
+    CHECK(lane->frame_count == 0);
+    if (lane->has_queue)
+        receive_burst(lane);
+    if (lane->dev->lanes > 1) {
+        take_over(lane);
+        wake_others(lane);
+    }
+    lane_count(&lane->counters.polls, 1);
+    if (lane->frame_count == 0)
+        lane_count(&lane->counters.polls_empty, 1);
+    *frames = lane->frames;
+    return lane->frame_count;
+}
+
+void lane_release(struct lane *lane)
+{
+    if (lane->frame_count)
+        rte_pktmbuf_free_bulk(lane->received, lane->frame_count);
+    lane->frame_count = 0;
+}
+
+/* --- sending --- */
+
+/* Frames of lanes that have no queue of their own. */
+static void collect_leaving(struct lane *lane)
+{
+    void **room = (void **)&lane->pending[lane->pending_count];
+    if (lane->pending_count < LANE_PENDING_MAX)
+        lane->pending_count += rte_ring_sc_dequeue_burst(lane->leaving, room, DEVICE_BURST_MAX, NULL);
+}
+
+static unsigned send_to_lane0(struct lane *lane, struct rte_mbuf **frames, unsigned n)
+{
+    unsigned sent = rte_ring_mp_enqueue_burst(lane->all[0]->leaving, (void **)frames, n, NULL);
+    if (sent < n) {
+        rte_pktmbuf_free_bulk(frames + sent, n - sent);
+        lane_count(&lane->counters.dropped_leaving_full, n - sent);
+    }
+    lane->wake[0] = lane->wake_any = true;
+    return n;
+}
+
+static unsigned send_to_device(struct lane *lane, struct rte_mbuf **frames, unsigned n)
+{
+    if (!device_enter(lane->dev, lane->index))
+        return 0;
+    unsigned sent = 0;
+    while (sent < n) {
+        uint16_t ask = (uint16_t)(n - sent < DEVICE_BURST_MAX ? n - sent : DEVICE_BURST_MAX);
+        uint16_t got = rte_eth_tx_burst(lane->dev->id, (uint16_t)lane->index, frames + sent, ask);
+        sent += got;
+        if (got < ask) {
+            lane_count(&lane->counters.refused, 1);
+            break;
+        }
+    }
+    device_leave(lane->dev, lane->index);
+    lane_count(&lane->counters.sent, sent);
+    return sent;
+}
+
+/* With the link down nothing can leave; what waits is stale by the time it is up. TCP sends again. */
+static void drop_pending(struct lane *lane)
+{
+    rte_pktmbuf_free_bulk(lane->pending, lane->pending_count);
+    lane->pending_count = 0;
+}
+
+unsigned lane_transmit(struct lane *lane)
+{
+    if (lane->leaving)
+        collect_leaving(lane);
+    unsigned n = lane->pending_count;
+    if (n) {
+        unsigned sent = lane->has_queue ? send_to_device(lane, lane->pending, n) : send_to_lane0(lane, lane->pending, n);
+        lane->pending_count -= sent;
+        if (lane->pending_count && !atomic_load_explicit(&lane->dev->link_up, memory_order_relaxed))
+            drop_pending(lane);
+        else if (lane->pending_count)
+            memmove(lane->pending, lane->pending + sent, lane->pending_count * sizeof(*lane->pending));
+    }
+    wake_others(lane);
+    return lane->pending_count;
+}
+
+static uint8_t *lane_frame_alloc(void *ctx, uint16_t bytes, void **frame)
+{
+    struct lane *lane = ctx;
+    if (lane->pending_count >= LANE_PENDING_MAX)
+        (void)lane_transmit(lane);
+    if (lane->spare_count == 0 && lane->pending_count < LANE_PENDING_MAX &&
+        rte_pktmbuf_alloc_bulk(lane->dev->tx_pool[lane->index], lane->spare, SPARE_MBUFS) == 0)
+        lane->spare_count = SPARE_MBUFS;
+    if (lane->spare_count == 0 || lane->pending_count >= LANE_PENDING_MAX) {
+        lane_count(&lane->counters.alloc_failed, 1);
+        return NULL;
+    }
+    struct rte_mbuf *m = lane->spare[--lane->spare_count];
+    CHECK(bytes <= rte_pktmbuf_tailroom(m));
+    *frame = m;
+    return rte_pktmbuf_mtod(m, uint8_t *);
+}
+
+static void lane_frame_send(void *ctx, void *frame, uint16_t len, const struct net_offload *offload)
+{
+    struct lane *lane = ctx;
+    struct rte_mbuf *m = frame;
+    m->data_len = len;
+    m->pkt_len = len;
+    if (offload) {
+        m->l2_len = offload->l2_bytes;
+        m->l3_len = offload->l3_bytes;
+        m->l4_len = offload->l4_bytes;
+        m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM |
+                       (offload->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM);
+    }
+    CHECK(lane->pending_count < LANE_PENDING_MAX + DEVICE_BURST_MAX);
+    lane->pending[lane->pending_count++] = m;
+}
+
+struct net_output lane_output(struct lane *lane)
+{
+    return (struct net_output){.ctx = lane, .frame_alloc = lane_frame_alloc, .frame_send = lane_frame_send};
+}
+
+/* --- making --- */
+
+bool lane_has_work(const struct lane *lane)
+{
+    return !rte_ring_empty(lane->arrived) || (lane->leaving && !rte_ring_empty(lane->leaving)) || lane->pending_count > 0;
+}
+
+struct lane_counters *lane_counters(struct lane *lane)
+{
+    return &lane->counters;
+}
+
+static struct rte_ring *ring_make(const char *what, unsigned index)
+{
+    char name[RTE_RING_NAMESIZE];
+    snprintf(name, sizeof(name), "sengi_%s_%u", what, index);
+    return rte_ring_create(name, LANE_RING_ENTRIES, SOCKET_ID_ANY, RING_F_SC_DEQ);
+}
+
+static void ring_drain(struct rte_ring *ring)
+{
+    void *m;
+    while (ring && rte_ring_sc_dequeue(ring, &m) == 0)
+        rte_pktmbuf_free(m);
+    rte_ring_free(ring);
+}
+
+void lanes_destroy(struct device *dev, struct lane **lanes)
+{
+    for (unsigned i = 0; i < dev->lanes; i++) {
+        struct lane *lane = lanes[i];
+        if (!lane)
+            continue;
+        lane_release(lane);
+        drop_pending(lane);
+        rte_pktmbuf_free_bulk(lane->spare, lane->spare_count);
+        ring_drain(lane->arrived);
+        ring_drain(lane->leaving);
+        free(lane);
+        lanes[i] = NULL;
+    }
+}
+
+int lanes_create(struct device *dev, struct lane **lanes, void (*woken)(void *ctx, unsigned lane), void *ctx)
+{
+    bool ok = true;
+    memset(lanes, 0, dev->lanes * sizeof(*lanes));
+    for (unsigned i = 0; i < dev->lanes; i++) {
+        struct lane *lane = aligned_alloc(64, (sizeof(*lane) + 63) / 64 * 64);
+        if (!lane) {
+            ok = false;
+            break;
+        }
+        memset(lane, 0, sizeof(*lane));
+        lanes[i] = lane;
+        lane->dev = dev;
+        lane->index = i;
+        lane->has_queue = i < dev->queues;
+        lane->all = lanes;
+        lane->woken = woken;
+        lane->woken_ctx = ctx;
+        lane->arrived = ring_make("arrived", i);
+        if (i == 0 && dev->queues < dev->lanes)
+            lane->leaving = ring_make("leaving", i);
+        ok = ok && lane->arrived && (i > 0 || dev->queues == dev->lanes || lane->leaving);
+    }
+    if (!ok)
+        lanes_destroy(dev, lanes);
+    return ok ? 0 : -1;
+}
