@@ -374,7 +374,7 @@ static inline int model_on_txn(void *ctx, const struct txn *txn, struct bytes en
 static inline struct recover_sink model_sink(struct model *m)
 {
     return (struct recover_sink){
-        .snapshot = {m, model_on_session, model_on_acl, model_on_node, model_on_end},
+        .snapshot = {m, NULL, model_on_session, model_on_acl, model_on_node, model_on_end},
         .reset = model_on_reset,
         .txn = model_on_txn,
         .ctx = m};
