@@ -207,6 +207,12 @@ static const char *log_name(const struct recovery *r, size_t log)
     return r->logs.entries[log].name;
 }
 
+/* Does the companion's newest claim speak about this file? */
+static bool claim_is_of(const struct recovery *r, size_t log)
+{
+    return r->has_claim && r->claim.file_zxid == r->logs.entries[log].zxid;
+}
+
 static bool epoch_begins(zxid_t zxid, zxid_t last)
 {
     return zxid >> 32 > last >> 32 && (zxid & 0xffffffff) == 1;
@@ -242,10 +248,8 @@ static int step_check(struct recovery *r, const struct logfile *f, size_t log)
 static void stop_explained(struct recovery *r)
 {
     if (r->stop.open && r->stop.state == LOGFILE_BAD)
-        say(r,
-            "log %s:%" PRIu64
-            ": %s; the next file goes on from here",
-            log_name(r, r->stop.log), r->stop.offset, r->stop.reason);
+        say(r, "log %s:%" PRIu64 ": %s; the next file goes on from here", log_name(r, r->stop.log),
+            r->stop.offset, r->stop.reason);
     r->stop.open = false;
 }
 
@@ -289,8 +293,8 @@ static int file_ended(struct recovery *r, struct logfile *f, size_t log, enum lo
         return refuse_log(r, log, f->offset, reason);
     }
     struct stop stop = {true, log, f->offset, state, f->reason, {.found = false}};
-    if (r->has_claim && r->claim.file_zxid == r->logs.entries[log].zxid &&
-        f->offset < r->claim.durable_offset && r->last < r->claim.durable_zxid)
+    if (claim_is_of(r, log) && f->offset < r->claim.durable_offset &&
+        r->last < r->claim.durable_zxid)
         return refuse_log(r, log, f->offset,
                           "the log ends here, but acknowledged transactions were behind it");
     if (state != LOGFILE_END) {
@@ -328,26 +332,40 @@ static int file_replay(struct recovery *r, size_t log)
     return rc;
 }
 
-/* Records behind a bad one at the very end of the log. They may be sectors of one batch of which
- * others did not reach the disk: only if the companion knows of that batch, and nothing follows it.
- */
-static bool torn_batch(const struct recovery *r)
+/* The log ends at a bad place. Were there acknowledged transactions at it or behind it? */
+static bool acknowledged_behind(const struct recovery *r)
 {
     const struct stop *stop = &r->stop;
-    return r->has_claim && r->claim.file_zxid == r->logs.entries[stop->log].zxid &&
-           stop->offset >= r->claim.durable_offset && stop->offset < r->claim.batch_end &&
-           stop->later.last_nonzero <= r->claim.batch_end;
+    if (!claim_is_of(r, stop->log))
+        return stop->later.found;
+    CHECK(stop->offset >= r->claim.durable_offset || r->last >= r->claim.durable_zxid);
+    /* Inside the batch that was under way. Its sectors may have reached the disk in any order, but
+     * nothing lies behind a batch that was not flushed (acknowledged.h, invariant 2). */
+    if (stop->offset < r->claim.batch_end)
+        return stop->later.last_nonzero > r->claim.batch_end;
+    /* Behind it: part of a batch whose own claim never became durable (invariant 3). */
+    return !r->claim.chained && stop->later.found;
+}
+
+static int damage_refuse(struct recovery *r)
+{
+    const struct stop *stop = &r->stop;
+    char reason[256];
+    if (stop->later.found)
+        snprintf(reason, sizeof reason,
+                 "%s, but a transaction (0x%" PRIx64 ") stands behind it, at %" PRIu64,
+                 stop->reason, (uint64_t)stop->later.zxid, stop->later.offset);
+    else
+        snprintf(reason, sizeof reason, "%s, but there is data behind its batch, at %" PRIu64,
+                 stop->reason, r->claim.batch_end);
+    return refuse_log(r, stop->log, stop->offset, reason);
 }
 
 static int end_check(struct recovery *r)
 {
     char reason[256];
-    if (r->stop.open && r->stop.later.found && !torn_batch(r)) {
-        snprintf(reason, sizeof reason,
-                 "%s, but a transaction (0x%" PRIx64 ") stands behind it, at %" PRIu64,
-                 r->stop.reason, (uint64_t)r->stop.later.zxid, r->stop.later.offset);
-        return refuse_log(r, r->stop.log, r->stop.offset, reason);
-    }
+    if (r->stop.open && r->stop.state != LOGFILE_END && acknowledged_behind(r))
+        return damage_refuse(r);
     if (!r->has_claim || r->claim.durable_zxid <= r->last)
         return PERSIST_OK;
     if (r->stop.open) {
@@ -527,6 +545,31 @@ static int recover_all(struct recovery *r)
     return rc;
 }
 
+/* What there is, and what the companion says about it. */
+static int directory_read(struct recovery *r)
+{
+    int rc = directory_list_snapshots(r->s, r->d->snap, &r->snapshots);
+    if (rc)
+        return refuse(r, rc, "%s: %s", r->d->snap, persist_error_text(rc));
+    rc = directory_list_logs(r->s, r->d->log, &r->logs);
+    if (!rc) {
+        rc = acknowledged_read(r->s, r->d->log, &r->claim);
+        r->has_claim = rc == PERSIST_OK;
+        if (rc == PERSIST_EDAMAGE)
+            say(r, "%s/" ACKNOWLEDGED_NAME " says nothing", r->d->log);
+        if (rc == PERSIST_EDAMAGE || rc == PERSIST_ENOENT)
+            rc = PERSIST_OK;
+    }
+    if (rc)
+        return refuse(r, rc, "%s: %s", r->d->log, persist_error_text(rc));
+    for (size_t i = 0; r->has_claim && r->claim.whole && i < r->logs.count; i++)
+        if (claim_is_of(r, i)) { /* it has its name, so its first batch was durable */
+            r->claim.durable_offset = r->claim.batch_end;
+            r->claim.durable_zxid = r->claim.batch_zxid;
+        }
+    return PERSIST_OK;
+}
+
 int recover_run(struct storage s, const struct directory *d, const struct recover_options *options,
                 const struct recover_sink *sink, struct recover_report *report)
 {
@@ -534,15 +577,7 @@ int recover_run(struct storage s, const struct directory *d, const struct recove
     struct recovery r = {.s = s, .d = d, .options = options ? options : &plain, .sink = sink};
     memset(report, 0, sizeof *report);
     r.report = report;
-    r.has_claim = acknowledged_read(s, d->log, &r.claim);
-    int rc = directory_list_snapshots(s, d->snap, &r.snapshots);
-    if (rc)
-        rc = refuse(&r, rc, "%s: %s", d->snap, persist_error_text(rc));
-    if (!rc) {
-        rc = directory_list_logs(s, d->log, &r.logs);
-        if (rc)
-            rc = refuse(&r, rc, "%s: %s", d->log, persist_error_text(rc));
-    }
+    int rc = directory_read(&r);
     if (!rc) {
         r.fates = calloc(r.logs.count + 1, sizeof *r.fates);
         rc = r.fates ? recover_all(&r) : refuse(&r, PERSIST_ENOMEM, "out of memory");

@@ -75,6 +75,13 @@ struct storage_ops {
     int (*preallocate)(void *ctx, int file, uint64_t offset, uint64_t size);
     /** fdatasync: data and size are durable when it returns 0. */
     int (*sync)(void *ctx, int file);
+    /**
+     * Start (wait false) or await (wait true) the transfer to the device of what was written. When
+     * awaited with 0, the next sync() of any file on the same device makes it durable too: it then
+     * lies in the cache which that sync flushes. Only for bytes that existed and were synced
+     * before. PERSIST_EREFUSED: this backend cannot promise that.
+     */
+    int (*write_out)(void *ctx, int file, bool wait);
     int (*truncate)(void *ctx, int file, uint64_t size);
     int (*size)(void *ctx, int file, uint64_t *size);
     /** Never fails in a way that matters: what must be durable was synced before. */

@@ -104,6 +104,17 @@ static int file_sync(void *ctx, int file)
     return fdatasync(file) < 0 ? error_of(errno) : PERSIST_OK;
 }
 
+static int file_write_out(void *ctx, int file, bool wait)
+{
+    (void)ctx;
+    unsigned flags = SYNC_FILE_RANGE_WRITE;
+    if (wait)
+        flags |= SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(file, 0, 0, flags) == 0)
+        return PERSIST_OK;
+    return errno == ENOSYS || errno == ESPIPE ? PERSIST_EREFUSED : error_of(errno);
+}
+
 static int file_truncate(void *ctx, int file, uint64_t size)
 {
     (void)ctx;
@@ -213,6 +224,7 @@ static const struct storage_ops file_ops = {
     .pwrite = file_pwrite,
     .preallocate = file_preallocate,
     .sync = file_sync,
+    .write_out = file_write_out,
     .truncate = file_truncate,
     .size = file_size,
     .close = file_close,

@@ -28,7 +28,8 @@ struct txnlog {
     int file;
     zxid_t file_zxid;
     uint64_t tail;           /* where the next record goes */
-    uint64_t durable_offset; /* synced up to here */
+    uint64_t durable_offset; /* acknowledged up to here */
+    uint64_t flushed;        /* synced up to here; ahead of durable_offset after a new file only */
     uint64_t allocated;      /* size of the file; tail <= allocated but when preallocation fails */
 
     /* durable_zxid <= appended_zxid */
@@ -112,14 +113,29 @@ static int fail(struct txnlog *log, int rc)
     return rc;
 }
 
-static int companion_claim(struct txnlog *log, uint64_t batch_end)
+static struct acknowledged_claim claim_of(const struct txnlog *log, uint64_t batch_end,
+                                          zxid_t batch_zxid, bool whole)
 {
-    struct acknowledged_claim claim = {log->file_zxid, log->durable_offset, batch_end,
-                                       log->durable_zxid};
-    int rc = acknowledged_write(&log->companion, &claim);
-    if (!rc && log->companion.unsynced >= ACKNOWLEDGED_SYNC_INTERVAL)
-        rc = acknowledged_sync(&log->companion);
-    return rc;
+    return (struct acknowledged_claim){.file_zxid = log->file_zxid,
+                                       .durable_offset = log->durable_offset,
+                                       .durable_zxid = log->durable_zxid,
+                                       .batch_end = batch_end,
+                                       .batch_zxid = batch_zxid,
+                                       .whole = whole};
+}
+
+/* Flush the file. The transfers of batch and claim overlap; the claim must be there first. */
+static int flush(struct txnlog *log)
+{
+    struct storage s = log->s;
+    if (log->companion.in_transfer) {
+        int rc = s.ops->write_out(s.ctx, log->file, false);
+        if (!rc)
+            rc = acknowledged_transfer(&log->companion);
+        if (rc)
+            return rc;
+    }
+    return s.ops->sync(s.ctx, log->file);
 }
 
 /* Room for `need` bytes at the tail, in units, so that most flushes find the size unchanged. No
@@ -140,25 +156,29 @@ static int grow(struct txnlog *log, uint64_t need)
     return rc;
 }
 
-static int file_fill(struct txnlog *log, const uint8_t *batch, size_t size)
+static int file_fill(struct txnlog *log, const uint8_t *batch, size_t size, zxid_t last_zxid)
 {
     uint8_t header[TXNLOG_FILE_HEADER_BYTES];
     be32_store(header, TXNLOG_MAGIC);
     be32_store(header + 4, 2);
     be64_store(header + 8, 0); /* dbid; Java writes 0 */
-    log->allocated = log->tail = TXNLOG_FILE_HEADER_BYTES;
-    int rc = storage_write(log->s, log->file, header, sizeof header, 0);
+    log->allocated = log->tail = log->durable_offset = TXNLOG_FILE_HEADER_BYTES;
+    struct acknowledged_claim claim = claim_of(log, log->tail + size, last_zxid, true);
+    int rc = acknowledged_before(&log->companion, &claim);
+    if (!rc)
+        rc = storage_write(log->s, log->file, header, sizeof header, 0);
     if (!rc)
         rc = grow(log, size);
     if (!rc)
         rc = storage_write(log->s, log->file, batch, size, TXNLOG_FILE_HEADER_BYTES);
     /* Synced before it gets its name: a file system may otherwise keep the name and lose the size.
      */
-    return rc ? rc : log->s.ops->sync(log->s.ctx, log->file);
+    return rc ? rc : flush(log);
 }
 
 /* Create log.<first_zxid> with its first batch. Invariant 1. */
-static int file_begin(struct txnlog *log, zxid_t first_zxid, const uint8_t *batch, size_t size)
+static int file_begin(struct txnlog *log, zxid_t first_zxid, zxid_t last_zxid, const uint8_t *batch,
+                      size_t size)
 {
     char name[DIRECTORY_NAME_BYTES_MAX], path[STORAGE_PATH_BYTES_MAX], tmp[STORAGE_PATH_BYTES_MAX];
     struct storage s = log->s;
@@ -170,21 +190,24 @@ static int file_begin(struct txnlog *log, zxid_t first_zxid, const uint8_t *batc
         return file;
     log->file = file;
     log->file_zxid = first_zxid;
-    int rc = file_fill(log, batch, size);
+    int rc = file_fill(log, batch, size, last_zxid);
     if (!rc)
         rc = s.ops->rename(s.ctx, tmp, path);
-    if (!rc)
+    if (!rc) {
+        log->flushed = log->tail + size;
         return s.ops->sync_dir(s.ctx, log->dir);
+    }
     (void)s.ops->unlink(s.ctx,
                         tmp); /* best effort, gives the space back; recovery removes it too */
     return rc;
 }
 
-static int file_continue(struct txnlog *log, const uint8_t *batch, size_t size)
+static int file_continue(struct txnlog *log, zxid_t last_zxid, const uint8_t *batch, size_t size)
 {
+    struct acknowledged_claim claim = claim_of(log, log->tail + size, last_zxid, false);
     int rc = grow(log, size);
     if (!rc)
-        rc = companion_claim(log, log->tail + size);
+        rc = acknowledged_before(&log->companion, &claim);
     return rc ? rc : storage_write(log->s, log->file, batch, size, log->tail);
 }
 
@@ -197,8 +220,8 @@ int txnlog_append(struct txnlog *log, zxid_t first_zxid, zxid_t last_zxid, const
     if (first_zxid <= log->appended_zxid)
         return PERSIST_EORDER;
     batch_check(batch, size, first_zxid, last_zxid);
-    int rc =
-        log->file < 0 ? file_begin(log, first_zxid, batch, size) : file_continue(log, batch, size);
+    int rc = log->file < 0 ? file_begin(log, first_zxid, last_zxid, batch, size)
+                           : file_continue(log, last_zxid, batch, size);
     if (rc)
         return fail(log, rc);
     log->tail += size;
@@ -227,7 +250,7 @@ static int file_end(struct txnlog *log)
     s.ops->close(s.ctx, log->file);
     log->rolled_bytes += log->tail;
     log->file = -1;
-    log->tail = log->durable_offset = log->allocated = 0;
+    log->tail = log->durable_offset = log->flushed = log->allocated = 0;
     return PERSIST_OK;
 }
 
@@ -238,12 +261,13 @@ int txnlog_sync(struct txnlog *log)
         return PERSIST_EFAILED;
     if (log->durable_zxid == log->appended_zxid)
         return PERSIST_OK;
-    int rc = log->s.ops->sync(log->s.ctx, log->file);
+    int rc = log->flushed == log->tail ? PERSIST_OK : flush(log);
     if (rc)
         return fail(log, rc);
     log->durable_zxid = log->appended_zxid;
-    log->durable_offset = log->tail;
-    rc = companion_claim(log, log->tail);
+    log->durable_offset = log->flushed = log->tail;
+    struct acknowledged_claim claim = claim_of(log, log->tail, log->durable_zxid, false);
+    rc = acknowledged_after(&log->companion, &claim);
     if (rc)
         return fail(log, rc);
     if (log->options.size_limit_bytes && log->tail > log->options.size_limit_bytes)

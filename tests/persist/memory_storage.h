@@ -43,6 +43,7 @@ struct mem_inode {
     struct mem_content now, durable;
     struct mem_write *writes; /* since the last sync, cut at sector borders */
     size_t write_count;
+    size_t written_out; /* of these, on the device: durable with the next sync of any file */
 };
 
 struct mem_name {
@@ -80,6 +81,7 @@ struct mem_disk {
     bool dead;       /* power is off: nothing works, nothing changes */
     uint64_t cut_at; /* power goes off before this call */
     uint64_t syncs;
+    bool chained; /* write_out() keeps its promise; false: it makes none */
 };
 
 static inline void *mem_alloc(size_t n)
@@ -95,6 +97,7 @@ static inline struct mem_disk *mem_new(void)
     struct mem_disk *d = mem_alloc(sizeof *d);
     for (int i = 0; i < MEM_HANDLES_MAX; i++)
         d->handles[i] = -1;
+    d->chained = true;
     return d;
 }
 
@@ -130,7 +133,7 @@ static inline void mem_writes_forget(struct mem_inode *i)
         free(i->writes[w].data);
     free(i->writes);
     i->writes = NULL;
-    i->write_count = 0;
+    i->write_count = i->written_out = 0;
 }
 
 static inline void mem_inode_free(struct mem_inode *i)
@@ -329,6 +332,39 @@ static inline int mem_preallocate(void *ctx, int file, uint64_t offset, uint64_t
     return PERSIST_OK;
 }
 
+/* A flush of the device's cache: what was transferred before is durable, whichever file it is of.
+ */
+static inline void mem_flush_cache(struct mem_disk *d)
+{
+    for (int f = 0; f < MEM_FILES_MAX; f++) {
+        struct mem_inode *i = &d->inodes[f];
+        size_t n = i->written_out;
+        for (size_t w = 0; w < n; w++) {
+            mem_content_write(&i->durable, i->writes[w].offset, i->writes[w].data,
+                              i->writes[w].size);
+            free(i->writes[w].data);
+        }
+        i->write_count -= n;
+        i->written_out = 0;
+        if (n)
+            memmove(i->writes, i->writes + n, i->write_count * sizeof *i->writes);
+    }
+}
+
+static inline int mem_write_out(void *ctx, int file, bool wait)
+{
+    struct mem_disk *d = ctx;
+    int rc = mem_call(d);
+    if (rc)
+        return rc;
+    if (!d->chained)
+        return PERSIST_EREFUSED;
+    struct mem_inode *i = mem_inode_of(d, file);
+    if (wait)
+        i->written_out = i->write_count;
+    return PERSIST_OK;
+}
+
 static inline int mem_sync(void *ctx, int file)
 {
     struct mem_disk *d = ctx;
@@ -338,6 +374,7 @@ static inline int mem_sync(void *ctx, int file)
         return rc;
     mem_content_set(&i->durable, i->now.data, i->now.size);
     mem_writes_forget(i);
+    mem_flush_cache(d);
     d->syncs++;
     return PERSIST_OK;
 }
@@ -434,6 +471,7 @@ static const struct storage_ops mem_ops = {.open = mem_open,
                                            .pwrite = mem_pwrite,
                                            .preallocate = mem_preallocate,
                                            .sync = mem_sync,
+                                           .write_out = mem_write_out,
                                            .truncate = mem_truncate,
                                            .size = mem_size,
                                            .close = mem_close,
@@ -508,7 +546,8 @@ static inline struct mem_disk *mem_copy(const struct mem_disk *d)
     for (int i = 0; i < MEM_FILES_MAX; i++) {
         const struct mem_inode *from = &d->inodes[i];
         struct mem_inode *to = &c->inodes[i];
-        *to = (struct mem_inode){.used = from->used, .write_count = from->write_count};
+        *to = (struct mem_inode){
+            .used = from->used, .write_count = from->write_count, .written_out = from->written_out};
         mem_content_set(&to->now, from->now.data, from->now.size);
         mem_content_set(&to->durable, from->durable.data, from->durable.size);
         to->writes = mem_alloc(from->write_count * sizeof *to->writes);
