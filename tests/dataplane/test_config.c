@@ -31,7 +31,8 @@ static void collect(void *context, enum config_line kind, const char *text)
 {
     struct collected *c = context;
     assert_true(c->size + strlen(text) + 4 < sizeof c->text);
-    c->size += (size_t)sprintf(c->text + c->size, "%c %s\n", "EWNT"[kind], text);
+    c->size += (size_t)snprintf(c->text + c->size, sizeof c->text - c->size, "%c %s\n",
+                                "EWNT"[kind], text);
     c->lines++;
 }
 
@@ -396,10 +397,10 @@ static void a_long_path_is_refused_and_the_longest_is_taken(void **state)
     (void)state;
     char text[2200];
     struct config c;
-    sprintf(text, "clientPort=1\ndataDir=/%0*d\n", CONFIG_PATH_BYTES - 2, 0);
+    snprintf(text, sizeof text, "clientPort=1\ndataDir=/%0*d\n", CONFIG_PATH_BYTES - 2, 0);
     accepted(text, &c);
     assert_int_equal(strlen(c.data_dir), CONFIG_PATH_BYTES - 1);
-    sprintf(text, "clientPort=1\ndataDir=/%0*d\n", CONFIG_PATH_BYTES - 1, 0);
+    snprintf(text, sizeof text, "clientPort=1\ndataDir=/%0*d\n", CONFIG_PATH_BYTES - 1, 0);
     refused(text, "1024 bytes are too long; allowed are 1023");
     accepted("clientPort=1\ndataDir=data\n", &c);
     said("W zoo.cfg: dataDir=data is relative");
@@ -455,7 +456,7 @@ static void the_table_of_keys_is_sound(void **state)
         if (strstr(k->name, ".*") || k->fallback[0] == '\0' || k->type == CONFIG_SPECIAL)
             continue;
         char text[512];
-        sprintf(text, BASE "%s=%s\n", k->name, k->fallback);
+        snprintf(text, sizeof text, BASE "%s=%s\n", k->name, k->fallback);
         accepted(text, &c);
     }
 }

@@ -102,8 +102,9 @@ static void lines_of_threads_do_not_mix(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     int lines = 0;
-    for (char *line = strtok(drained(fds[0], fds[1]), "\n"); line;
-         line = strtok(NULL, "\n"), lines++) {
+    char *rest;
+    for (char *line = strtok_r(drained(fds[0], fds[1]), "\n", &rest); line;
+         line = strtok_r(NULL, "\n", &rest), lines++) {
         assert_int_equal(strlen(line), 24 + 6 + 32);
         for (int i = 1; i < 32; i++)
             assert_int_equal(line[30 + i], line[30]);
