@@ -8,7 +8,7 @@
  */
 #include "dataplane/net/instance.h"
 
-#define BLACK_HOLE_TIMEOUTS 2 /* as many RTOs of a full segment in a row: suspect the path MTU */
+#define BLACK_HOLE_TIMEOUTS 3 /* as many RTOs of a full segment in a row: suspect the path MTU */
 
 void
 tcp_timer_arm(struct net *net, struct net_conn *c, uint32_t due)
