@@ -172,7 +172,8 @@ static void decide(struct device *dev, const struct device_config *config, const
     dev->tx_checksum = hardware && (info->tx_offload_capa & tx) == tx;
     dev->rss = hardware && queues > 1 && queues == dev->lanes && (info->flow_type_rss_offloads & hash) == hash;
     dev->link_events = *info->dev_flags & RTE_ETH_DEV_INTR_LSC;
-    dev->rx_interrupts = config->interrupts && (hardware || driver_is(dev, "net_tap"));
+    dev->tap = driver_is(dev, "net_tap");
+    dev->rx_interrupts = dev->tap || (config->interrupts && hardware);
 }
 
 /* --- setting up --- */
@@ -303,7 +304,7 @@ int device_open(struct device *dev, const struct device_config *config, char *er
     dev->mtu_bytes = config->mtu_bytes;
     if (prepare(dev, config, &info, error, error_size))
         return -1;
-    if (driver_is(dev, "net_tap"))
+    if (dev->tap)
         ignore_sigio();
     if (dev->guarded) {
         (void)rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_DEBUG); /* for the lines that hear_memif() needs */

@@ -70,7 +70,8 @@ struct device {
     struct rte_ether_addr mac;
     bool rss;          /* the device spreads flows over the queues: a TCP frame belongs to the lane that received it */
     bool rx_checksum, tx_checksum;
-    bool rx_interrupts;
+    bool rx_interrupts; /* a queue has a descriptor that is readable when frames wait */
+    bool tap;           /* net_tap: the kernel signals each frame */
     bool guarded;      /* memif: enter and leave */
     bool memif_client; /* restarted while the link stays down */
     bool link_events;  /* the driver keeps the link state by itself: asking for it costs no system call */

@@ -3,12 +3,14 @@
 #include "dataplane/dpdk/station.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -160,8 +162,16 @@ static void on_closed(void *user, struct net_conn *nc, enum net_closed reason)
     conn_detached(here->core, conn);
 }
 
+/* The server opens no connections. */
+static void on_connected(void *user, struct net_conn *nc)
+{
+    (void)user, (void)nc;
+    CHECK(!"a connection was opened");
+}
+
 static const struct net_callbacks callbacks = {
-    .on_accept = on_accept, .on_data = on_data, .on_eof = on_eof, .on_writable = on_writable, .on_closed = on_closed};
+    .on_accept = on_accept, .on_connected = on_connected, .on_data = on_data, .on_eof = on_eof,
+    .on_writable = on_writable, .on_closed = on_closed};
 
 /* --- open, close --- */
 
@@ -176,7 +186,7 @@ int station_open(struct station *s, const struct net_config *config, char *error
     own.callbacks_ctx = s;
     s->pause_us = PAUSE_US_MIN;
     s->rx_fd = -1;
-    if (s->may_sleep && s->dev->rx_interrupts && s->index < s->dev->queues)
+    if (s->dev->rx_interrupts && s->index < s->dev->queues)
         s->rx_fd = rte_eth_dev_rx_intr_ctl_q_get_fd(s->dev->id, (uint16_t)s->index);
     s->net = net_create(&own);
     if (!s->net) {
@@ -194,6 +204,15 @@ void station_close(struct station *s)
     s->net = NULL;
 }
 
+/* net_tap looks at its descriptor only after a signal for it was handled. By default any thread gets that signal; let it be this
+ * one, so that it is handled before the next poll and nobody else is interrupted. */
+static void own_signals(const struct station *s)
+{
+    struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = gettid()};
+    if (s->dev->tap && s->rx_fd >= 0 && fcntl(s->rx_fd, F_SETOWN_EX, &owner))
+        LOG_WARN("dpdk: frames of %s are signalled to other threads: %s", s->dev->name, strerror(errno));
+}
+
 /* First turn, in the core's own thread: mempool caches are per registered thread. */
 static void enter(struct station *s)
 {
@@ -201,6 +220,7 @@ static void enter(struct station *s)
     here = s;
     if (rte_thread_register())
         LOG_WARN("dpdk: core %u works without buffer caches: %s", s->index, rte_strerror(rte_errno));
+    own_signals(s);
     if (s->cpu < 0)
         return;
     cpu_set_t set;
