@@ -43,16 +43,24 @@ static struct version *slot_version(uint64_t slot)
 }
 
 /** Bit i is set when slot i carries the tag and a version. No branch per slot: where the match is, is random. */
-static inline uint32_t bucket_match(const struct index_bucket *bucket, uint64_t tag, uint64_t slot[INDEX_SLOTS])
+static inline uint32_t bucket_match(const struct index_bucket *bucket, uint64_t tag)
 {
     uint32_t match = 0;
-    for (int i = 0; i < INDEX_SLOTS; i++) {
-        /* X1: pairs with the release in bucket_put(). Without it the version's bytes might not be there yet. */
-        slot[i] = atomic_load_explicit(&bucket->slot[i], memory_order_acquire);
+#pragma GCC unroll 7
+    for (int i = INDEX_SLOTS - 1; i >= 0; i--) {
+        /* only tags are compared here, bucket_version() loads again */
+        uint64_t slot = atomic_load_explicit(&bucket->slot[i], memory_order_relaxed);
         /* equal tags leave 1 ... 2^48-1: the pointer; a free slot leaves 0 or a large number */
-        match |= (uint32_t)((slot[i] ^ tag) - 1 < POINTER_MASK) << i;
+        match = match << 1 | ((slot ^ tag) - 1 < POINTER_MASK);
     }
     return match;
+}
+
+/** The version in the first of the matching slots. NULL: it was taken out meanwhile. */
+static inline struct version *bucket_version(const struct index_bucket *bucket, uint32_t match)
+{
+    /* X1: pairs with the release in bucket_put(). Without it the version's bytes might not be there yet. */
+    return slot_version(atomic_load_explicit(&bucket->slot[__builtin_ctz(match)], memory_order_acquire));
 }
 
 struct version *index_find(const struct index *ix, struct tree_key key)
@@ -60,10 +68,9 @@ struct version *index_find(const struct index *ix, struct tree_key key)
     uint64_t tag = key.hi & TAG_MASK;
     const struct index_bucket *bucket = index_bucket_of(ix, key);
     do {
-        uint64_t slot[INDEX_SLOTS];
-        for (uint32_t m = bucket_match(bucket, tag, slot); m; m &= m - 1) {
-            struct version *v = slot_version(slot[__builtin_ctz(m)]);
-            if (LIKELY(v->key_lo == key.lo))
+        for (uint32_t m = bucket_match(bucket, tag); m; m &= m - 1) {
+            struct version *v = bucket_version(bucket, m);
+            if (LIKELY(v && v->key_lo == key.lo))
                 return v;
         }
         bucket = atomic_load_explicit(&bucket->overflow, memory_order_acquire);
@@ -76,10 +83,9 @@ const struct version *index_candidate(const struct index *ix, struct tree_key ke
     uint64_t tag = key.hi & TAG_MASK;
     const struct index_bucket *bucket = index_bucket_of(ix, key);
     do {
-        uint64_t slot[INDEX_SLOTS];
-        uint32_t m = bucket_match(bucket, tag, slot);
+        uint32_t m = bucket_match(bucket, tag);
         if (LIKELY(m)) {
-            const struct version *v = slot_version(slot[__builtin_ctz(m)]);
+            const struct version *v = bucket_version(bucket, m);
             __builtin_prefetch(v, 0, 3);
             __builtin_prefetch((const uint8_t *)v + 64, 0, 3);
             return v;

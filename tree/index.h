@@ -91,8 +91,21 @@ static inline void index_prefetch(const struct index *ix, struct tree_key key)
  * keyed hash (two of 10^9 paths collide with a chance of 10^-6). Any reader. */
 struct version *index_find(const struct index *ix, struct tree_key key);
 
-/** Stage two of a burst: first version whose tag matches, prefetched and not yet compared, or NULL. */
+/**
+ * Stage two of a burst: first version whose tag matches, prefetched and not yet compared, or NULL. A burst of lookups is
+ *   for each: index_prefetch(key);  for each: c = index_candidate(key);  for each: v = index_confirm(key, c);
+ * all in one read-side critical section.
+ */
 const struct version *index_candidate(const struct index *ix, struct tree_key key);
+
+/** Stage three: as index_find, without a second look at the bucket nearly always. */
+static inline const struct version *index_confirm(const struct index *ix, struct tree_key key,
+                                                  const struct version *candidate)
+{
+    if (__builtin_expect(candidate != NULL && candidate->key_lo == key.lo, 1))
+        return candidate;
+    return index_find(ix, key);
+}
 
 /* Writer only. */
 /** Insert (key absent). @return 0 or -1 out of memory, nothing changed. */

@@ -76,6 +76,8 @@ static void entries_stay_found_while_the_index_grows(void **state)
             struct version *found = index_find(&ix, key_of(any));
             if (found != (any <= i ? &v[any] : NULL))
                 fail_msg("entry %u of %u", any, i + 1);
+            if (index_confirm(&ix, key_of(any), index_candidate(&ix, key_of(any))) != found)
+                fail_msg("entry %u of %u, in a burst", any, i + 1);
         }
         if (i < 3000)
             for (uint32_t k = 0; k <= i; k++)
@@ -169,6 +171,7 @@ static void equal_tags_in_one_bucket_are_told_apart(void **state)
             for (uint32_t k = 0; k <= i; k++)
                 assert_ptr_equal(index_find(&ix, (struct tree_key){(uint64_t)k << 40 | 5, hi}), &v[k]);
             assert_null(index_find(&ix, (struct tree_key){key.lo, hi ^ 1ull << 48}));
+            assert_ptr_equal(index_confirm(&ix, key, index_candidate(&ix, key)), &v[i]);
         }
         for (uint32_t i = 0; i < KEYS; i++)
             index_remove(&ix, (struct tree_key){(uint64_t)i << 40 | 5, hi}, &v[i]);

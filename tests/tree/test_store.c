@@ -491,10 +491,260 @@ static void any_sequence_of_txns_matches_the_model(void **state)
         life_run(seed, 300);
 }
 
+/* --- single behaviours --- */
+
+static struct store *store_make(void)
+{
+    struct store_config config = {.digest_enabled = true};
+    struct store *s = store_create_empty(&config);
+    assert_non_null(s);
+    return s;
+}
+
+static void load(struct store *s, const char *path, const char *data)
+{
+    struct store_node n = {.path = text(path), .data = text(data)};
+    assert_int_equal(store_load(s, &n), 0);
+}
+
+/** Commit, show and retire everything pending. */
+static void finish(struct store *s, zxid_t zxid)
+{
+    struct tree_txn *txns = store_commit(s, zxid);
+    store_show(s, zxid);
+    store_retire(s, &txns);
+}
+
+/* Goal: digests are ZooKeeper's. Method: the fresh tree's sums, as a real server writes them (semantics.md section 17). */
+static void the_digest_of_a_fresh_tree_is_zookeepers(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    assert_int_equal(store_counters(s)->digest, 68323592u);
+    assert_int_equal(store_load_begin(s, 0), 0);
+    load(s, "/zookeeper", "");
+    assert_int_equal(store_counters(s)->digest, 1371985504u);
+    load(s, "/zookeeper/quota", "");
+    load(s, "/zookeeper/config", "");
+    assert_int_equal(store_counters(s)->digest, 1371985504u);
+    assert_int_equal(store_counters(s)->data_bytes, 44); /* approximate_data_size of a fresh server */
+    assert_int_equal(store_counters(s)->nodes, 4);
+    store_check(s);
+    store_destroy(s);
+}
+
+static void the_root_has_two_names(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    struct tree_key slash = store_key(s, text("/")), empty = store_key(s, text(""));
+    assert_int_equal(slash.lo, empty.lo);
+    assert_int_equal(slash.hi, empty.hi);
+    assert_non_null(store_newest(s, empty));
+    assert_int_equal(store_begin(s, 1), 0);
+    assert_int_equal(store_set_data(s, text(""), text("abc"), 1, 1, 7), 0);
+    (void)store_end(s);
+    finish(s, 1);
+    assert_int_equal(version_data_size(tree_get(s, slash, 1)), 3);
+    store_check(s);
+    store_destroy(s);
+}
+
+/* Goal: a snapshot's Stat comes back as it was; counts follow. Method: load root and children, then change them. */
+static void loaded_znodes_keep_their_stat(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    assert_int_equal(store_load_begin(s, 90), 0);
+    assert_int_equal(store_visible(s), 90);
+    struct store_node n = {.path = text(""), .data = text("root"),
+                           .stat = {1, 2, 3, 4, 5, 6, 7, 0, 88}};
+    assert_int_equal(store_load(s, &n), 0);
+    n.path = text("/c");
+    n.data = BYTES_NULL;
+    n.stat.ephemeral_owner = OWNER_CONTAINER;
+    assert_int_equal(store_load(s, &n), 0);
+    n.path = text("/c/t");
+    n.stat.ephemeral_owner = OWNER_TTL_MASK | 12345;
+    assert_int_equal(store_load(s, &n), 0);
+    n.path = text("/c/e");
+    n.stat.ephemeral_owner = 0x7700000000000001;
+    n.data = text("x");
+    assert_int_equal(store_load(s, &n), 0);
+    n.path = text("/"); /* the root once more, after its children */
+    n.data = text("root2");
+    n.stat.ephemeral_owner = 0;
+    assert_int_equal(store_load(s, &n), 0);
+    store_check(s);
+    const struct version *root = store_newest(s, store_key(s, text("/")));
+    assert_int_equal(root->vzxid, 90);
+    assert_int_equal(version_num_children(root), 1);
+    assert_int_equal((int32_t)be32_load(root->stat + STAT_CVERSION), 2 * 6 - 1);
+    assert_int_equal(be64_load(root->stat + STAT_PZXID), 88);
+    assert_int_equal(version_owner_raw(store_newest(s, store_key(s, text("/c")))), OWNER_CONTAINER);
+    const struct version *ttl = store_newest(s, store_key(s, text("/c/t")));
+    assert_int_equal(version_owner_raw(ttl), OWNER_TTL_MASK | 12345);
+    assert_int_equal(be64_load(ttl->stat + STAT_OWNER), 0);
+    assert_null(version_data(ttl).data);
+    assert_int_equal(store_counters(s)->ephemerals, 1);
+    assert_int_equal(store_counters(s)->nodes, 4);
+    store_destroy(s);
+}
+
+static void assert_change(const struct store *s, const struct tree_change *c, enum change_kind kind, const char *path,
+                          uint32_t parent_size, uint32_t acl, uint32_t parent_acl)
+{
+    assert_int_equal(c->kind, kind);
+    assert_int_equal(c->path_size, strlen(path));
+    assert_memory_equal(c->path, path, c->path_size);
+    assert_int_equal(c->parent_size, parent_size);
+    assert_int_equal(c->acl, acl);
+    assert_int_equal(c->parent_acl, parent_acl);
+    assert_int_equal(c->key.lo, store_key(s, text(path)).lo);
+    assert_int_equal(c->parent_key.lo, store_key(s, (struct bytes){c->path, parent_size}).lo);
+}
+
+/* Goal: watch dispatch gets each change with path and ACLs as semantics.md section 12.3 needs them, in order. */
+static void change_records_tell_what_watches_need(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    acls_make();
+    uint32_t a, b;
+    assert_int_equal(acl_intern(store_acls(s), (struct bytes){acl_wire[1], acl_size[1]}, &a), 0);
+    assert_int_equal(acl_intern(store_acls(s), (struct bytes){acl_wire[2], acl_size[2]}, &b), 0);
+    static char long_path[3000] = "/a/";
+    memset(long_path + 3, 'x', sizeof long_path - 4);
+    assert_int_equal(store_begin(s, 5), 0);
+    struct store_node n = {.path = text("/a"), .data = text("1"), .acl = a};
+    assert_int_equal(store_add(s, &n, 1), 0);
+    n.path = text(long_path);
+    n.acl = b;
+    assert_int_equal(store_add(s, &n, 1), 0);
+    assert_int_equal(store_set_acl(s, text("/a"), ACL_OPEN, 1), 0);
+    assert_int_equal(store_set_data_quietly(s, text("/a"), text("q")), 0);
+    assert_int_equal(store_set_data(s, text("/"), text("2"), 1, 5, 5), 0);
+    assert_int_equal(store_remove(s, text(long_path)), 0);
+    struct tree_txn *txn = store_end(s);
+    assert_int_equal(txn->change_count, 4);
+    assert_change(s, &txn->changes[0], CHANGE_CREATED, "/a", 1, a, ACL_OPEN);
+    assert_change(s, &txn->changes[1], CHANGE_CREATED, long_path, 2, b, a);
+    assert_change(s, &txn->changes[2], CHANGE_DATA, "/", 1, ACL_OPEN, 0);
+    assert_change(s, &txn->changes[3], CHANGE_DELETED, long_path, 2, b, ACL_OPEN);
+    finish(s, 5);
+    store_settle(s);
+    assert_int_equal(acl_count(store_acls(s)), 0); /* neither list has a holder left */
+    store_check(s);
+    store_destroy(s);
+}
+
+/* Goal: depth is no limit: nothing recurses. Method: a chain of thousands of levels, walked and removed. */
+static void a_very_deep_tree_can_be_walked(void **state)
+{
+    (void)state;
+    enum { LEVELS = 12000 };
+    struct store *s = store_make();
+    static char path[LEVELS * 2 + 1];
+    assert_int_equal(store_load_begin(s, 1), 0);
+    for (int i = 0; i < LEVELS; i++) {
+        strcat(path + (i ? 2 * i - 2 : 0), "/a");
+        load(s, path, "");
+    }
+    struct store_walk *w = store_walk_begin(s, text("/"), 1);
+    struct bytes got;
+    const struct version *v;
+    uint32_t count = 0;
+    while (store_walk_next(w, &got, &v))
+        assert_int_equal(got.size, 2 * count++);
+    assert_int_equal(count, LEVELS + 1);
+    store_walk_end(w);
+    w = store_walk_begin(s, (struct bytes){(uint8_t *)path, LEVELS}, 1);
+    for (count = 0; store_walk_next(w, &got, &v); count++)
+        ;
+    assert_int_equal(count, LEVELS / 2 + 1);
+    store_walk_end(w);
+    assert_null(store_walk_begin(s, text("/b"), 1));
+    store_destroy(s);
+}
+
+/* Goal: a directory far beyond one leaf of names, made and emptied in single txns (as a session close does). */
+static void a_txn_may_make_and_remove_thousands_of_znodes(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    struct store *s = store_make();
+    struct tree_counters before = *store_counters(s);
+    char path[32];
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(store_begin(s, 2 * round + 1), 0);
+        for (int i = 0; i < COUNT; i++) {
+            sprintf(path, "/n%d", i * 7919 % COUNT);
+            struct store_node n = {.path = text(path), .data = text("d")};
+            assert_int_equal(store_add(s, &n, i + 1), 0);
+        }
+        if (round == 0) {
+            store_abort(s);
+            assert_memory_equal(&before, store_counters(s), sizeof before);
+            assert_int_equal(store_index(s)->entries, 1);
+            store_check(s);
+        }
+    }
+    (void)store_end(s);
+    finish(s, 3);
+    store_check(s);
+    assert_int_equal(store_begin(s, 4), 0);
+    for (int i = 0; i < COUNT; i++) {
+        sprintf(path, "/n%d", i);
+        assert_int_equal(store_remove(s, text(path)), 0);
+    }
+    (void)store_end(s);
+    assert_int_equal(version_num_children(tree_get(s, store_key(s, text("/")), 3)), COUNT);
+    finish(s, 4);
+    for (struct tree_txn *none = NULL; store_index(s)->entries > 1;)
+        store_retire(s, &none);
+    assert_int_equal(store_counters(s)->nodes, 1);
+    store_check(s);
+    store_destroy(s);
+}
+
+/* Goal: memory is bounded by live znodes, not by the number of txns. Method: the store's own count stays where it was. */
+static void changing_and_recreating_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    struct store_memory first = {0}, last;
+    zxid_t zxid = 0;
+    for (int i = 0; i < 3000; i++) {
+        static uint8_t data[4000];
+        assert_int_equal(store_begin(s, ++zxid), 0);
+        struct store_node n = {.path = text("/x"), .data = {data, (uint32_t)(i % 4000)}};
+        assert_int_equal(store_add(s, &n, i + 1), 0);
+        (void)store_end(s);
+        assert_int_equal(store_begin(s, ++zxid), 0);
+        assert_int_equal(store_remove(s, text("/x")), 0);
+        (void)store_end(s);
+        finish(s, i % 2 ? zxid : zxid - 1);
+        if (i == 1)
+            store_memory(s, &first);
+    }
+    finish(s, zxid);
+    store_memory(s, &last);
+    assert_int_equal(store_index(s)->entries, 1);
+    assert_memory_equal(&first, &last, sizeof first);
+    store_destroy(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_sequence_of_txns_matches_the_model),
+        cmocka_unit_test(the_digest_of_a_fresh_tree_is_zookeepers),
+        cmocka_unit_test(the_root_has_two_names),
+        cmocka_unit_test(loaded_znodes_keep_their_stat),
+        cmocka_unit_test(change_records_tell_what_watches_need),
+        cmocka_unit_test(a_very_deep_tree_can_be_walked),
+        cmocka_unit_test(a_txn_may_make_and_remove_thousands_of_znodes),
+        cmocka_unit_test(changing_and_recreating_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

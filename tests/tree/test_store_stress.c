@@ -104,10 +104,11 @@ static void check_fill(struct stress *t, zxid_t v, uint64_t *seed)
         key[i] = tree_key_of(store_secret(t->s), path_print(p[i], "/fill/n%u", k[i]));
         index_prefetch(store_index(t->s), key[i]);
     }
+    const struct version *candidate[BURST];
     for (int i = 0; i < BURST; i++)
-        (void)index_candidate(store_index(t->s), key[i]);
+        candidate[i] = index_candidate(store_index(t->s), key[i]);
     for (int i = 0; i < BURST; i++) {
-        const struct version *n = tree_get(t->s, key[i], v);
+        const struct version *n = version_at(index_confirm(store_index(t->s), key[i], candidate[i]), v);
         CHECK(!n == (k[i] >= filled));
         CHECK(!n || version_data(n).size == 0);
     }
