@@ -166,7 +166,7 @@ static int resolve(const char *name, const char *default_port, struct load_optio
     char host[256];
     if (strlen(name) >= sizeof host)
         return usage_error("server name too long", name);
-    strcpy(host, name);
+    memcpy(host, name, strlen(name) + 1);
     const char *port = default_port;
     char *start = host, *close_bracket = host[0] == '[' ? strchr(host, ']') : NULL;
     char *colon = strrchr(close_bracket ? close_bracket : host, ':');
