@@ -472,6 +472,8 @@ static void printing_a_default_configuration_shows_only_what_was_set(void **stat
     snprintf(c.source, sizeof c.source, "zoo.cfg");
     config_print_check(&c, &sink);
     assert_null(strstr(out.text, "maxClientCnxns"));
+    assert_null(strstr(out.text, "SessionTimeout")); /* derived from tickTime */
+    assert_null(strstr(out.text, "dataLogDir"));
     said("T clientPort=2181\n");
     said("T forceSync=no\n");
     said("T preAllocSize=64\n");
