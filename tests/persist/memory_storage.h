@@ -169,9 +169,10 @@ static inline void mem_dir_unlink(struct mem_dir *dir, const char *path)
 static inline void mem_dir_link(struct mem_dir *dir, const char *path, int inode)
 {
     mem_dir_unlink(dir, path);
-    if (dir->count == MEM_NAMES_MAX)
+    size_t n = strlen(path) + 1;
+    if (dir->count == MEM_NAMES_MAX || n > sizeof dir->names[0].path)
         abort();
-    snprintf(dir->names[dir->count].path, sizeof dir->names[0].path, "%s", path);
+    memmove(dir->names[dir->count].path, path, n);
     dir->names[dir->count++].inode = inode;
 }
 

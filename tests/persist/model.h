@@ -20,6 +20,7 @@ struct model_node {
     uint32_t path_size, data_size;
     bool data_null;
     struct bytes acl; /* owned; raw vector */
+    int64_t acl_key;  /* as in the snapshot it came from */
     struct stat_persisted stat;
 };
 
@@ -119,6 +120,7 @@ static inline struct model_node *model_add(struct model *m, struct bytes path, s
                              .data = model_copy(data.data, data.size),
                              .data_size = data.size,
                              .data_null = !data.data,
+                             .acl_key = SNAPSHOT_ACL_OPEN,
                              .acl = model_bytes(acl)};
     return n;
 }
@@ -319,7 +321,9 @@ static inline int model_on_node(void *ctx, const struct snapshot_node *n)
         }
     if (!found || (n->path.size && !model_parent(m, n->path)))
         return PERSIST_EDAMAGE;
-    model_add(m, n->path, n->data, acl)->stat = n->stat;
+    struct model_node *node = model_add(m, n->path, n->data, acl);
+    node->stat = n->stat;
+    node->acl_key = n->acl_key;
     return PERSIST_OK;
 }
 
@@ -340,8 +344,6 @@ static inline void model_on_reset(void *ctx)
     struct model *m = ctx;
     model_clear(m);
     m->resets++;
-    struct bytes none = {(const uint8_t *)"", 0};
-    (void)none;
 }
 
 /* What an empty database begins with; for logs without a snapshot. */

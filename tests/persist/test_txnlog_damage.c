@@ -287,8 +287,8 @@ static void a_record_that_zookeeper_cannot_decode_is_refused_by_name(void **stat
     mem_free(d);
 }
 
-/* Data of a txn may be a log record itself: it must not pass for one behind a torn tail for ever
- * more work than the file has bytes. */
+/* Bytes made so that at each of many places 2 MB must be summed up to see that no record is there.
+ */
 static void hostile_bytes_behind_the_tail_cost_bounded_work(void **state)
 {
     (void)state;
@@ -297,21 +297,20 @@ static void hostile_bytes_behind_the_tail_cost_bounded_work(void **state)
     uint8_t *bytes = calloc(1, size);
     be32_store(bytes, TXNLOG_MAGIC);
     be32_store(bytes + 4, 2);
-    /* A plausible head every 64 bytes, each announcing the largest entry. */
+    /* A plausible head every 64 bytes, each announcing a large entry. */
     for (size_t at = 16; at + 64 < size; at += 64) {
         be64_store(bytes + at, 1);
-        be32_store(bytes + at + 8, PERSIST_ENTRY_BYTES_MAX);
+        be32_store(bytes + at + 8, PERSIST_ENTRY_BYTES_MAX - 20);
         be64_store(bytes + at + 12 + 12, 5);
         be32_store(bytes + at + 12 + 28, OP_SET_DATA);
-        if (at >= PERSIST_ENTRY_BYTES_MAX + 64)
-            bytes[at + 8 - 64 + 62] = 'B';
+        bytes[at + 54] = 'B'; /* the end mark of one that begins 2097136 bytes before */
     }
-    memset(bytes + 17, 0xee, 40);
+    memset(bytes + 17, 0xee, 30);
     mem_put(d, BATCH_DIR "/log.1", bytes, size);
     struct seen seen;
     struct recover_report report;
     int rc = batch_recover(d, BASE, &seen, &report);
-    assert_true(rc == PERSIST_OK || rc == PERSIST_EDAMAGE);
+    assert_int_equal(rc, PERSIST_EDAMAGE); /* given up, on the safe side */
     assert_int_equal(seen.count, 0);
     assert_true(d->calls < 100); /* windows of 4 MiB: the reads show the work */
     free(bytes);
