@@ -103,6 +103,12 @@ sack_clear(struct net *net, struct net_conn *c)
     }
 }
 
+static unsigned
+sacked_count(const struct net_conn *c)
+{
+    return c->extra ? c->extra->sacked_count : 0;
+}
+
 /*
  * Duplicate ACKs or SACKed segments that mean loss: 3; fewer when too little is outstanding to ever cause three and
  * there is nothing new to send (RFC 5827 early retransmit); 1 once a tail loss probe has given reordering its time.
@@ -115,6 +121,8 @@ loss_threshold(const struct net_conn *c)
     uint32_t outstanding = c->snd_nxt - c->snd_una;
     if (c->tx_end == c->snd_nxt || (c->flags & F_FIN_SENT)) {
         uint32_t segments = (outstanding + c->mss - 1) / c->mss;
+        if (segments < 2 && sacked_count(c) == 0)
+            return TCP_DUPACKS; /* the loss of the only segment causes no duplicates */
         if (segments <= TCP_DUPACKS)
             return segments > 2 ? segments - 1 : 1;
     }
@@ -133,12 +141,6 @@ hole_lost(const struct net_conn *c, unsigned i)
     for (; i < extra->sacked_count; i++)
         bytes += extra->sacked[i].end - extra->sacked[i].start;
     return bytes > (threshold - 1) * c->mss;
-}
-
-static unsigned
-sacked_count(const struct net_conn *c)
-{
-    return c->extra ? c->extra->sacked_count : 0;
 }
 
 bool
