@@ -491,8 +491,9 @@ const char *config_did_you_mean(const char *key)
     for (uint32_t i = 0; i < config_key_count; i++) {
         const char *name = config_keys[i].name;
         size_t name_size = strlen(name);
-        if (name_size > SUGGEST_BYTES_MAX)
-            continue;
+        size_t apart = name_size > size ? name_size - size : size - name_size;
+        if (name_size > SUGGEST_BYTES_MAX || apart >= best_distance)
+            continue; /* the distance is at least the difference in length */
         uint32_t d = distance(bare, (uint32_t)size, name, (uint32_t)name_size);
         if (d < best_distance) {
             best = name;
