@@ -473,6 +473,7 @@ static void life_run(uint64_t seed, int steps)
     struct tree_txn *none = NULL;
     store_retire(l->s, &none);
     store_settle(l->s);
+    assert_int_equal(store_index(l->s)->entries, l->h.state[0].count); /* no tombstone is left over */
     uint64_t uses = 0, want = 0;
     for (uint32_t id = 0; (id = acl_next(store_acls(l->s), id));)
         uses += acl_uses(store_acls(l->s), id);

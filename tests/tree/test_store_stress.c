@@ -5,7 +5,7 @@
  *
  *   /g<i>        data: 8 bytes, the zxid of the last txn that changed the group
  *   /g<i>/x, /y  always made, changed and removed together; their data is the same 8 bytes, then filling (sometimes enough to
- *                be kept outside the version)
+ *                be kept outside the version), and their ACL list names it too
  *   /fill/n<k>   k = 0, 1, 2, ...: a fixed number per txn, so that V says which must be there; the index doubles all the time
  *
  * The writer also aborts and rolls back, and pins the tree for a thread that walks it whole. It retires a txn only when every
@@ -36,6 +36,7 @@
 #define READERS 2
 #define OUTSTANDING_MAX 512
 #define BURST 32
+#define ACL_ID_AT (4 + 4 + 4 + 6 + 4) /* in the wire bytes of acl_for()'s lists */
 
 struct stress {
     struct store *s;
@@ -90,8 +91,8 @@ static void check_group(struct stress *t, zxid_t v, unsigned g)
     CHECK((zxid_t)be64_load(dx.data) <= v);
     for (uint32_t i = 8; i < dx.size; i++)
         CHECK(dx.data[i] == dx.data[7]);
-    CHECK(acl_get(store_acls(t->s), x->acl)->count == 1);
-    CHECK(acl_get(store_acls(t->s), x->acl)->wire[7] == 1 + (be64_load(dx.data) & 3));
+    const struct acl_list *acl = acl_get(store_acls(t->s), x->acl);
+    CHECK(acl->count == 1 && memcmp(acl->wire + ACL_ID_AT, dx.data, 8) == 0);
 }
 
 static void check_fill(struct stress *t, zxid_t v, uint64_t *seed)
@@ -194,14 +195,16 @@ struct writer {
     bool pinned;
 };
 
+/** A list that only this txn uses: ids are freed and given out again all the time. */
 static uint32_t acl_for(struct store *s, uint64_t value)
 {
-    uint8_t wire[64];
+    uint8_t wire[64], id_bytes[8];
     struct jute_writer w = jute_writer_of(wire, sizeof wire);
+    be64_store(id_bytes, value);
     jute_write_int(&w, 1);
-    jute_write_int(&w, 1 + (int32_t)(value & 3));
-    jute_write_bytes(&w, BYTES_OF("world"));
-    jute_write_bytes(&w, BYTES_OF("anyone"));
+    jute_write_int(&w, PERM_ALL);
+    jute_write_bytes(&w, BYTES_OF("digest"));
+    jute_write_bytes(&w, (struct bytes){id_bytes, sizeof id_bytes});
     uint32_t id;
     CHECK(acl_intern(store_acls(s), (struct bytes){wire, (uint32_t)jute_written(&w)}, &id) == 0);
     return id;
