@@ -5,9 +5,11 @@
  * each key.
  *
  * Is: comments (# !), separators (= : blank), escapes (\t \n \r \f \uXXXX), continuation lines, all
- * three line ends. Is not: a map; a later key does not replace an earlier one here. Differs from
- * Java: bytes above 127 are passed on as they are (Java reads Latin-1), \uXXXX becomes UTF-8, and a
- * NUL, a bad \u or an overlong line is an error.
+ * three line ends. Is not: a map; a later key does not replace an earlier one here.
+ *
+ * Differs from Java: bytes above 127 are passed on as they are (Java reads Latin-1), \uXXXX becomes
+ * UTF-8; a NUL, half a surrogate pair or an overlong line is an error; a lone backslash at the end
+ * of the text is nothing, not an empty key.
  *
  *     properties_open(&r, text, size);
  *     while ((result = properties_next(&r)) != PROPERTIES_END)

@@ -74,6 +74,8 @@ static void a_backslash_at_the_end_joins_lines_without_leading_blanks(void **sta
     EXPECT("a=1\\\n# no comment\n", {"a", "1# no comment", 1});
     EXPECT("a=1\\\n\nb=2\n", {"a", "1", 1}, {"b", "2", 3});
     EXPECT("a=1\\", {"a", "1", 1});
+    EXPECT("a=1\n\\", {"a", "1", 1});
+    EXPECT("a=1\n\\\n", {"a", "1", 1});
 }
 
 static void escapes_are_undone_in_key_and_value(void **state)
