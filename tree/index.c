@@ -200,7 +200,7 @@ void index_free(struct index *ix)
         table_free(ix->old);
     if (ix->table)
         table_free(ix->table);
-    *ix = (struct index){0};
+    memset(ix, 0, sizeof *ix);
 }
 
 /* --- changing --- */

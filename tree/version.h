@@ -86,7 +86,7 @@ static inline struct bytes version_data(const struct version *v)
         return BYTES_NULL;
     const uint8_t *p = v->tail + (v->flags & VERSION_TTL ? 8 : 0);
     if (v->flags & VERSION_EXTERNAL)
-        memcpy(&p, p, sizeof p);
+        memcpy(&p, p, sizeof(uint8_t *));
     return (struct bytes){p, version_data_size(v)};
 }
 
