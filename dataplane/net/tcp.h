@@ -289,6 +289,8 @@ void tcp_extra_trim(struct net *net, struct net_conn *c);
 bool tcp_output(struct net *net, struct net_conn *c);
 /** One segment [seq, seq + bytes) with flags. @return false: no transmit buffer. */
 bool tcp_send_segment(struct net *net, struct net_conn *c, uint32_t seq, uint32_t bytes, uint8_t flags);
+/** Payload bytes that fit the next segment. */
+uint32_t tcp_mss_now(const struct net_conn *c);
 /** A pure ACK at once. Without a transmit buffer it stays owed. */
 void tcp_send_ack(struct net *net, struct net_conn *c);
 /** As tcp_send_ack, within the limit of RFC 5961 section 10. */

@@ -238,18 +238,19 @@ tcp_send_rst(struct net *net, struct net_conn *c)
 
 /* ---- what may be sent ---- */
 
-/* Payload room: SACK blocks take theirs from the data. */
-static uint32_t
-mss_now(const struct net_conn *c)
+uint32_t
+tcp_mss_now(const struct net_conn *c)
 {
-    return c->extra && (c->flags & F_SACK) ? c->mss - 36u : c->mss;
+    const struct tcp_extra *e = c->extra;
+    bool blocks = e && (c->flags & F_SACK) && (e->ooo || e->dsack_start != e->dsack_end);
+    return blocks ? c->mss - 36u : c->mss; /* SACK blocks take their room from the data */
 }
 
 /* Again [seq, seq + n) as one segment, n counting a FIN. @return sequence numbers sent; 0: no frame. */
 static uint32_t
 segment_again(struct net *net, struct net_conn *c, uint32_t seq, uint32_t n)
 {
-    uint32_t mss = mss_now(c);
+    uint32_t mss = tcp_mss_now(c);
     if (n > mss)
         n = mss;
     uint32_t bytes = seq_before(seq, c->tx_end) ? c->tx_end - seq : 0;
@@ -318,7 +319,7 @@ restart_after_idle(struct net *net, struct net_conn *c)
 static uint32_t
 segment_size(const struct net_conn *c, uint32_t unsent, uint32_t space)
 {
-    uint32_t mss = mss_now(c);
+    uint32_t mss = tcp_mss_now(c);
     uint32_t n = unsent < mss ? unsent : mss;
     if (n <= space)
         return n;

@@ -98,18 +98,15 @@ tail_probe(struct net *net, struct net_conn *c)
 {
     uint32_t flight = c->snd_nxt - c->snd_una;
     uint32_t unsent = (c->flags & F_FIN_SENT) ? 0 : c->tx_end - c->snd_nxt;
-    uint32_t n = unsent < c->mss ? unsent : c->mss;
+    uint32_t mss = tcp_mss_now(c);
+    uint32_t n = unsent < mss ? unsent : mss;
     bool old = n == 0 || c->snd_wnd < flight + n;
     uint32_t seq = c->snd_nxt;
 
     c->rtx = RTX_NONE;
-    if (c->extra && (c->flags & F_SACK) && n > c->mss - 36u)
-        n = c->mss - 36u;
     if (old) {
         uint32_t fin = (c->flags & F_FIN_SENT) != 0;
-        n = flight - fin < c->mss ? flight - fin : c->mss;
-        if (c->extra && (c->flags & F_SACK) && n > c->mss - 36u)
-            n = c->mss - 36u;
+        n = flight - fin < mss ? flight - fin : mss;
         seq = c->snd_nxt - fin - n;
         if (!tcp_send_segment(net, c, seq, n, fin ? TCP_FIN | TCP_PSH : TCP_PSH))
             goto out;
@@ -139,8 +136,8 @@ window_probe(struct net *net, struct net_conn *c)
     uint32_t n = unsent < c->snd_wnd ? unsent : c->snd_wnd;
     c->rtx = RTX_NONE;
     if (n > 0) { /* held back to avoid a silly window: long enough */
-        if (n > c->mss - 36u)
-            n = c->mss - 36u;
+        if (n > tcp_mss_now(c))
+            n = tcp_mss_now(c);
         if (tcp_send_segment(net, c, c->snd_nxt, n, n == unsent ? TCP_PSH : 0)) {
             c->snd_nxt += n;
             net->counters.bytes_out += n;

@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 #define RIG_PORT 2181
-#define RIG_FRAMES_MAX 65536
+#define RIG_FRAMES_MAX 4096
 
 struct rig_frame {
     uint8_t *data;

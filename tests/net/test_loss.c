@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * Loss and its repair: every pattern of loss, delay and duplication over short exchanges; SACK recovery, NewReno, tail
+ * loss probe and RTO each where it is due, and what they may cost.
+ */
+#include "tests/net/rig.h"
+
+struct script {
+    unsigned digits, base, position; /* position: frames seen; fates from digits in `base` */
+    bool after_handshake;
+    unsigned skip;
+};
+
+static int
+fate_digits(struct wire *w, unsigned from, const struct rig_frame *frame)
+{
+    struct script *s = w->fate_ctx;
+    (void)from, (void)frame;
+    if (s->skip) {
+        s->skip--;
+        return 1;
+    }
+    if (s->position == 0)
+        return 1;
+    s->position--;
+    int fate = (int)(s->digits % s->base);
+    s->digits /= s->base;
+    return fate;
+}
+
+/* A request of two segments, an answer of three, close. @return virtual us it took. */
+static uint64_t
+exchange(unsigned digits, unsigned base, unsigned frames, unsigned skip)
+{
+    static uint8_t up[2000], down[3500];
+    struct wire w;
+    struct script s = {digits, base, frames, false, skip};
+    struct net_usage u;
+    unsigned lost = 0;
+
+    for (unsigned i = 0, d = digits; i < frames; i++, d /= base)
+        lost += d % base == 0;
+    for (unsigned i = 0; i < sizeof down; i++)
+        down[i] = (uint8_t)(i * 31 >> 3);
+    memcpy(up, down + 500, sizeof up);
+    wire_open(&w, 1);
+    w.fate = fate_digits;
+    w.fate_ctx = &s;
+    w.host[0].close_on_eof = true;
+    struct rig_app *a = wire_connect(&w, false, up, sizeof up), *b = NULL;
+    uint64_t start = w.now_us, done = 0;
+    while (wire_step_until(&w, start + 200000000)) {
+        b = w.host[0].apps;
+        if (b && b->conn && b->in_bytes == sizeof up && !b->out) {
+            b->out = down;
+            b->out_bytes = sizeof down;
+            rig_push(b);
+            net_flush(w.host[0].net);
+        }
+        if (a->conn && a->in_bytes == sizeof down) {
+            done = w.now_us - start;
+            net_close(w.host[1].net, a->conn);
+            a->conn = NULL;
+            net_flush(w.host[1].net);
+        }
+    }
+    if (a->gone && !a->connected && lost >= 6) { /* the hand-shake alone was lost six times: rightly given up */
+        wire_close(&w);
+        return 0;
+    }
+    if (!done || a->gone || memcmp(a->in, down, sizeof down) != 0 ||
+        memcmp(b->in, up, sizeof up) != 0)
+        fail_msg("pattern %u in base %u, %u frames after %u: not delivered", digits, base, frames, skip);
+    for (unsigned i = 0; i < 2; i++) {
+        net_usage(w.host[i].net, &u);
+        if (u.conns + u.time_wait + u.buffers_bytes)
+            fail_msg("pattern %u in base %u: something stays behind", digits, base);
+    }
+    wire_close(&w);
+    return done;
+}
+
+static unsigned
+power(unsigned base, unsigned n)
+{
+    return n ? base * power(base, n - 1) : 1;
+}
+
+/* 4^7 fates of the seven frames after the hand-shake (ARP twice, SYN, SYN-ACK, ACK come first). */
+static void
+every_fate_of_seven_frames_is_survived_quickly(void **state)
+{
+    uint64_t worst = 0;
+    (void)state;
+    for (unsigned digits = 0; digits < power(4, 7); digits++) {
+        uint64_t us = exchange(digits, 4, 7, 5);
+        worst = us > worst ? us : worst;
+    }
+    assert_in_range(worst, 5000, 2000000); /* back-off from 5 ms, never a minute */
+}
+
+static void
+every_fate_of_the_first_eight_frames_is_survived(void **state)
+{
+    (void)state;
+    for (unsigned digits = 0; digits < power(3, 8); digits++)
+        (void)exchange(digits, 3, 8, 0);
+}
+
+/* ---- a scripted receiver, so that each rule is seen alone ---- */
+
+#define MSS 1448u
+
+struct flow {
+    struct rig_host h;
+    struct net_conn *conn;
+    uint64_t now_us;
+    uint32_t isn;  /* first payload byte is isn + 1 */
+    uint32_t tsval;
+    bool sack;
+};
+
+static void
+flow_ack(struct flow *f, uint32_t upto, const uint32_t *blocks, unsigned count)
+{
+    struct peer_segment s = {.seq = 1001, .ack = f->isn + 1 + upto, .flags = TCP_ACK, .wnd = 8000};
+    if (count) {
+        s.options[0] = s.options[1] = 1;
+        s.options[2] = 5;
+        s.options[3] = (uint8_t)(2 + 8 * count);
+        for (unsigned i = 0; i < 2 * count; i++)
+            store32(s.options + 4 + 4 * i, f->isn + 1 + blocks[i]);
+        s.options_bytes = 4 + 8 * count;
+    }
+    peer_send(&f->h, &s, f->now_us);
+}
+
+static void
+flow_open(struct flow *f, bool sack)
+{
+    memset(f, 0, sizeof *f);
+    f->now_us = 5000000;
+    f->sack = sack;
+    struct net_config c = rig_config(&f->h, 1);
+    rig_open(&f->h, &c);
+    struct peer_segment s = {.seq = 1000, .flags = TCP_SYN, .wnd = 64000,
+                             .options = {2, 4, 0x05, 0xa8, 1, 3, 3, 7, 1, 1, 4, 2},
+                             .options_bytes = sack ? 12 : 8};
+    peer_send(&f->h, &s, f->now_us);
+    f->isn = peer_read(&f->h.out[0]).seq;
+    f->now_us += 1000;
+    flow_ack(f, 0, NULL, 0);
+    f->conn = f->h.apps->conn;
+}
+
+static void
+flow_write(struct flow *f, unsigned segments)
+{
+    static uint8_t block[100 * MSS];
+    rig_discard(&f->h);
+    assert_int_equal(net_send(f->h.net, f->conn, block, segments * MSS), segments * MSS);
+    rig_turn(&f->h, NULL, f->now_us);
+}
+
+static unsigned
+seen_segment(struct flow *f, unsigned i)
+{
+    assert_true(i < f->h.out_count);
+    struct peer_segment s = peer_read(&f->h.out[i]);
+    return (s.seq - f->isn - 1) / MSS;
+}
+
+static void
+a_hole_shown_by_sack_is_filled_once_within_a_round_trip(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    assert_int_equal(f.h.out_count, 10);
+    f.now_us += 1000;
+    /* 0 and 4 are lost. */
+    flow_ack(&f, 0, (uint32_t[]){MSS, 2 * MSS}, 1);
+    assert_int_equal(f.h.out_count, 0);
+    flow_ack(&f, 0, (uint32_t[]){MSS, 3 * MSS}, 1);
+    assert_int_equal(f.h.out_count, 0);
+    flow_ack(&f, 0, (uint32_t[]){MSS, 4 * MSS}, 1);
+    assert_int_equal(f.h.out_count, 1);
+    assert_int_equal(seen_segment(&f, 0), 0);
+    unsigned again[10] = {0};
+    for (unsigned i = 5; i < 10; i++) {
+        flow_ack(&f, 0, (uint32_t[]){5 * MSS, (i + 1) * MSS, MSS, 4 * MSS}, 2);
+        for (unsigned j = 0; j < f.h.out_count; j++)
+            again[seen_segment(&f, j)]++;
+    }
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(again[i], i == 4);
+    flow_ack(&f, 4 * MSS, (uint32_t[]){5 * MSS, 10 * MSS}, 1);
+    assert_int_equal(f.h.out_count, 0);
+    flow_ack(&f, 10 * MSS, NULL, 0);
+    assert_int_equal(net_unacked_bytes(f.conn), 0);
+    assert_int_equal(net_counters(f.h.net)->retransmits, 2);
+    assert_int_equal(net_counters(f.h.net)->fast_recoveries, 1);
+    assert_int_equal(f.conn->cwnd, f.conn->ssthresh);
+    assert_int_equal(f.conn->ssthresh, 5 * MSS);
+    rig_close(&f.h);
+}
+
+static void
+without_sack_three_duplicates_and_partial_acks_repair(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, false);
+    flow_write(&f, 10);
+    f.now_us += 1000;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(net_counters(f.h.net)->retransmits, 0);
+        flow_ack(&f, 0, NULL, 0);
+    }
+    assert_int_equal(f.h.out_count, 1);
+    assert_int_equal(seen_segment(&f, 0), 0);
+    for (unsigned i = 0; i < 5; i++)
+        flow_ack(&f, 0, NULL, 0);
+    assert_int_equal(net_counters(f.h.net)->retransmits, 1);
+    /* RFC 6582: a partial ACK makes the next hole leave at once. */
+    flow_ack(&f, 4 * MSS, NULL, 0);
+    assert_int_equal(seen_segment(&f, 0), 4);
+    assert_int_equal(net_counters(f.h.net)->retransmits, 2);
+    flow_ack(&f, 10 * MSS, NULL, 0);
+    assert_int_equal(net_counters(f.h.net)->rto_fired, 0);
+    rig_close(&f.h);
+}
+
+static void
+a_lost_tail_is_probed_before_the_rto_and_without_collapse(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 3);
+    rig_discard(&f.h);
+    uint32_t cwnd = f.conn->cwnd;
+    f.now_us += 1000;
+    flow_ack(&f, 2 * MSS, NULL, 0); /* the last is missing */
+    rig_wait(&f.h, &f.now_us, 5);
+    assert_int_equal(f.h.out_count, 1);
+    assert_int_equal(seen_segment(&f, 0), 2);
+    assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+    assert_int_equal(net_counters(f.h.net)->rto_fired, 0);
+    assert_int_equal(f.conn->cwnd, cwnd);
+    /* A probe that shows a hole repairs it without waiting for three duplicates. */
+    flow_ack(&f, 3 * MSS, NULL, 0);
+    flow_write(&f, 3);
+    f.now_us += 1000;
+    flow_ack(&f, 3 * MSS, (uint32_t[]){5 * MSS, 6 * MSS}, 1);
+    rig_close(&f.h);
+}
+
+static void
+rtos_double_and_recover_from_slow_start(void **state)
+{
+    struct flow f;
+    unsigned at[8], n = 0;
+    uint64_t asked = 0;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    rig_discard(&f.h);
+    for (unsigned ms = 1; ms < 1200 && n < 8; ms++) {
+        f.now_us += 1000;
+        rig_turn(&f.h, NULL, f.now_us);
+        if (f.h.out_count) {
+            /* From the second RTO on, the next hop is asked for as well. */
+            assert_int_equal(f.h.out_count - net_counters(f.h.net)->neighbour_queries + asked, 1);
+            asked = net_counters(f.h.net)->neighbour_queries;
+            if (n)
+                assert_int_equal(seen_segment(&f, f.h.out_count - 1), 0);
+            at[n++] = ms;
+        }
+        rig_discard(&f.h);
+    }
+    /* Probe, then RTOs: intervals double. */
+    assert_true(n >= 7);
+    for (unsigned i = 3; i < n; i++)
+        assert_in_range(at[i] - at[i - 1], 2 * (at[i - 1] - at[i - 2]) - 2, 2 * (at[i - 1] - at[i - 2]) + 2);
+    assert_int_equal(f.conn->cwnd, f.conn->mss);
+    /* Everything is sent again in slow start: two per ACK. */
+    uint32_t mss = f.conn->mss;
+    unsigned total = 0;
+    uint32_t acked = mss;
+    for (unsigned i = 0; i < 200 && net_unacked_bytes(f.conn); i++) {
+        flow_ack(&f, acked, NULL, 0);
+        total += f.h.out_count;
+        assert_in_range(f.h.out_count, 0, 3);
+        acked = acked + mss < 10 * MSS ? acked + mss : 10 * MSS;
+    }
+    assert_int_equal(net_unacked_bytes(f.conn), 0);
+    rig_close(&f.h);
+}
+
+static void
+nothing_acknowledged_within_the_user_timeout_ends_the_connection(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 1);
+    rig_discard(&f.h);
+    rig_wait(&f.h, &f.now_us, 29000);
+    assert_int_equal(f.h.closed, 0);
+    rig_wait(&f.h, &f.now_us, 32000);
+    assert_int_equal(f.h.closed, 1);
+    assert_int_equal(f.h.apps->reason, NET_CLOSED_TIMEOUT);
+    assert_in_range(net_counters(f.h.net)->retransmits, 8, 20);
+    rig_close(&f.h);
+}
+
+/* RFC 2018 section 8: SACKed data may vanish at the receiver; the sender must still have it. */
+static void
+a_receiver_that_reneges_still_gets_everything(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 4);
+    f.now_us += 1000;
+    flow_ack(&f, 0, (uint32_t[]){MSS, 4 * MSS}, 1);
+    assert_int_equal(seen_segment(&f, 0), 0);
+    flow_ack(&f, MSS, NULL, 0); /* it forgot 1..3 */
+    unsigned seen[4] = {0};
+    rig_discard(&f.h);
+    for (unsigned ms = 0; ms < 500 && !(seen[1] && seen[2] && seen[3]); ms++) {
+        rig_wait(&f.h, &f.now_us, 1);
+        for (unsigned i = 0; i < f.h.out_count; i++)
+            seen[seen_segment(&f, i)]++;
+        rig_discard(&f.h);
+        for (unsigned i = 1; i < 4 && seen[i]; i++)
+            flow_ack(&f, (i + 1) * MSS, NULL, 0);
+        for (unsigned i = 0; i < f.h.out_count; i++)
+            seen[seen_segment(&f, i)]++;
+        rig_discard(&f.h);
+    }
+    flow_ack(&f, 4 * MSS, NULL, 0);
+    assert_int_equal(net_unacked_bytes(f.conn), 0);
+    rig_close(&f.h);
+}
+
+static void
+absurd_sack_blocks_change_nothing(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    static const uint32_t absurd[][2] = {
+        {20 * MSS, 21 * MSS},         /* never sent */
+        {2 * MSS, MSS},               /* inverted */
+        {0, 1u << 31},                /* everything and more */
+        {(uint32_t)-5000, MSS},       /* from before the start */
+        {MSS, MSS},                   /* empty */
+    };
+    for (unsigned i = 0; i < 5; i++) {
+        flow_ack(&f, 0, absurd[i], 1);
+        assert_true(!f.conn->extra || f.conn->extra->sacked_count == 0);
+    }
+    assert_int_equal(net_counters(f.h.net)->retransmits, 0);
+    rig_close(&f.h);
+}
+
+static void
+the_scoreboard_is_bounded(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t at = 10 + i * 4 % (9 * MSS);
+        flow_ack(&f, 0, (uint32_t[]){at, at + 1}, 1);
+        if (f.conn->extra)
+            assert_true(f.conn->extra->sacked_count <= SACK_RANGES_MAX);
+    }
+    flow_ack(&f, 10 * MSS, NULL, 0);
+    assert_int_equal(net_unacked_bytes(f.conn), 0);
+    assert_null(f.conn->extra);
+    rig_close(&f.h);
+}
+
+/* Savage et al. 1999: many small ACKs for one segment must not open the window faster than the bytes do. */
+static void
+split_acks_do_not_inflate_the_window(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 60);
+    rig_discard(&f.h);
+    uint32_t cwnd = f.conn->cwnd;
+    for (unsigned i = 1; i <= 100; i++)
+        flow_ack(&f, i * MSS / 100, NULL, 0);
+    assert_true(f.conn->cwnd - cwnd <= MSS);
+    rig_close(&f.h);
+}
+
+static void
+slow_start_doubles_until_loss_then_halves(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    uint32_t start = f.conn->cwnd, acked = 0;
+    assert_int_equal(start, 10 * MSS);
+    flow_write(&f, 60);
+    assert_int_equal(f.h.out_count, 10);
+    for (unsigned i = 0; i < 10; i++)
+        flow_ack(&f, acked += MSS, NULL, 0);
+    assert_int_equal(f.conn->cwnd, 2 * start);
+    flow_ack(&f, acked, (uint32_t[]){acked + MSS, acked + 4 * MSS}, 1);
+    assert_int_equal(f.conn->ssthresh, start);
+    rig_close(&f.h);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_fate_of_seven_frames_is_survived_quickly),
+        cmocka_unit_test(every_fate_of_the_first_eight_frames_is_survived),
+        cmocka_unit_test(a_hole_shown_by_sack_is_filled_once_within_a_round_trip),
+        cmocka_unit_test(without_sack_three_duplicates_and_partial_acks_repair),
+        cmocka_unit_test(a_lost_tail_is_probed_before_the_rto_and_without_collapse),
+        cmocka_unit_test(rtos_double_and_recover_from_slow_start),
+        cmocka_unit_test(nothing_acknowledged_within_the_user_timeout_ends_the_connection),
+        cmocka_unit_test(a_receiver_that_reneges_still_gets_everything),
+        cmocka_unit_test(absurd_sack_blocks_change_nothing),
+        cmocka_unit_test(the_scoreboard_is_bounded),
+        cmocka_unit_test(split_acks_do_not_inflate_the_window),
+        cmocka_unit_test(slow_start_doubles_until_loss_then_halves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
