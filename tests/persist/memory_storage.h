@@ -24,7 +24,7 @@
 #define MEM_FILES_MAX 64
 #define MEM_HANDLES_MAX 32
 #define MEM_NAMES_MAX 64
-#define MEM_OPS_MAX 4096
+#define MEM_OPS_MAX 512
 
 struct mem_content {
     uint8_t *data;
