@@ -38,7 +38,8 @@ static int on_end(void *ctx, zxid_t zxid, const struct snapshot_digest *digest)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct snapshot_sink sink = {NULL, on_session, on_acl, on_node, on_end};
+    static const struct snapshot_sink sink = {
+        .session = on_session, .acl = on_acl, .node = on_node, .end = on_end};
     char why[256];
     struct snapshot_counts counts;
     if (size < 1)
