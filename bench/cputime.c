@@ -40,16 +40,22 @@ struct cputime cputime_of_self(void)
                             (double)r.ru_stime.tv_sec + (double)r.ru_stime.tv_usec / 1e6};
 }
 
-double cputime_steal_s(void)
+struct machine_time cputime_of_machine(void)
 {
+    struct machine_time t = {0, 0};
     FILE *f = fopen("/proc/stat", "re");
     if (!f)
-        return 0;
-    unsigned long long steal = 0;
-    if (fscanf(f, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &steal) != 1)
-        steal = 0;
+        return t;
+    unsigned long long user, nice, system, irq, softirq, steal;
+    if (fscanf(f, "cpu %llu %llu %llu %*u %*u %llu %llu %llu", &user, &nice, &system, &irq,
+               &softirq, &steal)
+        == 6) {
+        double tick_s = 1.0 / (double)sysconf(_SC_CLK_TCK);
+        t.busy_s = (double)(user + nice + system + irq + softirq) * tick_s;
+        t.steal_s = (double)steal * tick_s;
+    }
     fclose(f);
-    return (double)steal / (double)sysconf(_SC_CLK_TCK);
+    return t;
 }
 
 uint64_t clock_ns(void)

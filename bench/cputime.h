@@ -21,8 +21,12 @@ int cputime_of_process(pid_t pid, struct cputime *out);
 /** This process, all threads. */
 struct cputime cputime_of_self(void);
 
-/** Seconds the host has withheld from all CPUs since boot; 0 where the kernel does not say. */
-double cputime_steal_s(void);
+/** Since boot, summed over all CPUs; zeroes where the kernel does not say. */
+struct machine_time {
+    double busy_s;  /* spent by anybody here */
+    double steal_s; /* withheld by the host */
+};
+struct machine_time cputime_of_machine(void);
 
 /** Monotonic clock, ns. */
 uint64_t clock_ns(void);

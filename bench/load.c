@@ -45,22 +45,31 @@ void load_result_free(struct load_result *r)
 
 struct load_account load_account_begin(pid_t server)
 {
-    struct load_account a = {
-        .own = cputime_of_self(), .steal_s = cputime_steal_s(), .start_ns = clock_ns()};
+    struct load_account a = {.machine = cputime_of_machine(), .own = cputime_of_self()};
     a.server_known = server > 0 && cputime_of_process(server, &a.server) == 0;
+    a.start_ns = clock_ns();
     return a;
+}
+
+static struct cputime spent(struct cputime end, struct cputime start)
+{
+    return (struct cputime){end.user_s - start.user_s, end.system_s - start.system_s};
 }
 
 void load_account_end(const struct load_account *a, pid_t server, struct load_result *out)
 {
-    struct cputime own = cputime_of_self(), peer;
+    struct cputime peer;
     out->window_s = (double)(clock_ns() - a->start_ns) / 1e9;
-    out->own_cpu = (struct cputime){own.user_s - a->own.user_s, own.system_s - a->own.system_s};
-    out->steal_s = cputime_steal_s() - a->steal_s;
+    out->own_cpu = spent(cputime_of_self(), a->own);
     out->server_cpu_known = a->server_known && cputime_of_process(server, &peer) == 0;
-    if (out->server_cpu_known)
-        out->server_cpu =
-            (struct cputime){peer.user_s - a->server.user_s, peer.system_s - a->server.system_s};
+    struct machine_time machine = cputime_of_machine();
+    out->steal_s = machine.steal_s - a->machine.steal_s;
+    if (!out->server_cpu_known)
+        return;
+    out->server_cpu = spent(peer, a->server);
+    double others_s = machine.busy_s - a->machine.busy_s - out->own_cpu.user_s
+                      - out->own_cpu.system_s - out->server_cpu.user_s - out->server_cpu.system_s;
+    out->others_s = others_s > 0 ? others_s : 0; /* clocks of different grain */
 }
 
 /* ---- fill ---- */

@@ -69,6 +69,7 @@ struct load_result {
     bool server_cpu_known;
     struct cputime server_cpu, own_cpu; /* within the window */
     double steal_s;
+    double others_s; /* CPU time of everybody but server and generator; needs server_pid */
 };
 
 /** Set by the signal handler: every phase ends early and the result covers what was measured. */
@@ -95,7 +96,7 @@ void load_result_free(struct load_result *r);
 struct load_account {
     struct cputime server, own;
     bool server_known;
-    double steal_s;
+    struct machine_time machine;
     uint64_t start_ns;
 };
 struct load_account load_account_begin(pid_t server);

@@ -63,8 +63,8 @@ void report_text(FILE *f, const struct bench_options *o, const struct load_resul
                 "CPU-second\n",
                 cpu_s(r->server_cpu), r->server_cpu.user_s, r->server_cpu.system_s,
                 100 * per(cpu_s(r->server_cpu), r->window_s), per(ops, cpu_s(r->server_cpu)));
-    fprintf(f, "  self     %.2f CPU-s, %.0f %% busy; steal %.2f s\n", cpu_s(r->own_cpu),
-            100 * per(cpu_s(r->own_cpu), r->window_s), r->steal_s);
+    fprintf(f, "  self     %.2f CPU-s, %.0f %% busy; steal %.2f s, others %.2f CPU-s\n",
+            cpu_s(r->own_cpu), 100 * per(cpu_s(r->own_cpu), r->window_s), r->steal_s, r->others_s);
     if (r->errors)
         fprintf(f, "  ERRORS   %" PRIu64 " replies, the first with code %d\n", r->errors,
                 r->first_error);
@@ -105,7 +105,8 @@ void report_json(FILE *f, const struct bench_options *o, const struct load_resul
             f,
             ",\"server_user_s\":%.3f,\"server_system_s\":%.3f,\"operations_per_server_cpu_s\":%.1f",
             r->server_cpu.user_s, r->server_cpu.system_s, per(ops, cpu_s(r->server_cpu)));
-    fprintf(f, ",\"self_cpu_s\":%.3f,\"steal_s\":%.3f", cpu_s(r->own_cpu), r->steal_s);
+    fprintf(f, ",\"self_cpu_s\":%.3f,\"steal_s\":%.3f,\"others_s\":%.3f", cpu_s(r->own_cpu),
+            r->steal_s, r->others_s);
     json_latency(f, "latency", r->latency);
     json_latency(f, "latency_writes", r->latency_writes);
     fputs("}\n", f);
