@@ -18,8 +18,9 @@
 
 #include "client/wire/types.h"
 
-#define CHILDREN_LEAF_BYTES_MAX 1024
-#define CHILDREN_FANOUT_MAX 32
+/* With the 16-byte header these make 1024 and 512 bytes: size classes of jemalloc. */
+#define CHILDREN_LEAF_BYTES_MAX 1008
+#define CHILDREN_FANOUT_MAX 31
 #define CHILDREN_DEPTH_MAX 16
 
 struct children;

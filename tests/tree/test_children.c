@@ -23,6 +23,7 @@ static uint32_t rnd(uint32_t below)
 /* --- a sink that keeps the books: what a change replaced is freed, or (undo) what it made --- */
 
 #define NODES_PER_CHANGE_MAX 96
+#define LEAF CHILDREN_LEAF_BYTES_MAX
 
 struct books {
     struct children *made[NODES_PER_CHANGE_MAX], *replaced[NODES_PER_CHANGE_MAX];
@@ -157,7 +158,8 @@ static uint8_t name_buffer[1u << 20];
 
 static struct bytes name_random(int kind)
 {
-    static const uint32_t edges[] = {1, 2, 250, 251, 252, 253, 500, 508, 509, 1018, 1019, 1020, 1021, 1022, 2000, 5000};
+    static const uint32_t edges[] = {1, 2, LEAF / 4 - 5, LEAF / 4 - 4, LEAF / 4 - 3, LEAF / 2 - 5, LEAF / 2 - 4,
+                                     LEAF / 2 - 3, LEAF - 10, LEAF - 5, LEAF - 4, LEAF - 3, LEAF + 1, LEAF * 2, 5000};
     uint32_t size;
     switch (kind) {
     case 0: size = 1 + rnd(3); break;                                  /* many equal ones */
