@@ -109,7 +109,6 @@ void config_init(struct config *c)
             CHECK(config_value_parse(&p, k, k->name, k->fallback) == CONFIG_OK);
     }
     c->client_port = -1;
-    c->jute_extra_bytes = -1;
     CHECK(p.errors == 0);
 }
 

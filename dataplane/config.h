@@ -110,16 +110,16 @@ struct config {
     uint32_t no_effect_count; /* keys accepted without effect; each was one CONFIG_LINE_NOTE */
 
     /* listener */
-    int32_t client_port;                 /* 0 = any free port; -1 only before parsing */
+    int32_t client_port;                         /* 0 = any free port; -1 only before parsing */
     char client_port_address[CONFIG_NAME_BYTES]; /* host, IPv4, bare IPv6; "" = all addresses */
-    int32_t client_port_listen_backlog;  /* -1 = unset: 50, as Java's ServerSocket */
-    int32_t max_client_cnxns;            /* per address; 0 = unlimited */
-    int32_t max_cnxns;                   /* in all; 0 = unlimited */
+    int32_t client_port_listen_backlog;          /* -1 = unset: 50, as Java's ServerSocket */
+    int32_t max_client_cnxns;                    /* per address; 0 = unlimited */
+    int32_t max_cnxns;                           /* in all; 0 = unlimited */
     int32_t sessionless_cnxn_timeout_ms; /* a connection without session is closed after this */
     bool client_tcp_keep_alive;
     char words_whitelist[CONFIG_TEXT_BYTES]; /* as written; see words_whitelist() in words.h */
-    int32_t cores;     /* data cores, exactly; 0 = as many as CPUs that this process may use ... */
-    int32_t cores_max; /* ... but at most this many (nio.numWorkerThreads); 0 = no limit */
+    int32_t cores;     /* data cores, exactly; 0 = all CPUs but one for control, at least one */
+    int32_t cores_max; /* nio.numWorkerThreads, which bounds cores=0; already worked into cores */
 
     /* time and sessions */
     int32_t tick_time_ms;
@@ -127,13 +127,7 @@ struct config {
 
     /* requests */
     int32_t jute_max_buffer_bytes; /* largest frame payload from a client */
-    int32_t jute_extra_bytes;      /* added for decoding a field: length <= max + extra */
     int32_t global_outstanding_limit;
-    int32_t request_throttle_max_requests; /* 0 = off */
-    int32_t large_request_threshold_bytes; /* -1 = off */
-    int32_t large_request_bytes_max;       /* sum over large requests in flight */
-    int32_t connection_throttle_tokens;    /* 0 = off: token bucket for new sessions */
-    int32_t connection_throttle_fill_time_ms, connection_throttle_fill_count;
 
     /* storage */
     char data_dir[CONFIG_PATH_BYTES];     /* snapshots, below version-2/ */
@@ -156,9 +150,8 @@ struct config {
     bool extended_types_enabled; /* TTL nodes */
     bool enforce_quota;
     bool reconfig_enabled;
-    bool digest_enabled;            /* digest of the tree in log and snapshots */
-    bool close_session_txn_enabled; /* closeSession txns list the paths they delete */
-    bool read_only_mode_enabled;    /* isro joins the whitelist */
+    bool digest_enabled;         /* digest of the tree in log and snapshots */
+    bool read_only_mode_enabled; /* isro joins the whitelist */
     int32_t container_check_interval_ms;
     int32_t container_max_per_minute;
     int64_t container_max_never_used_interval_ms; /* 0 = keep containers that never had a child */
@@ -204,9 +197,10 @@ struct config_environment {
     const char *home;           /* $HOME */
     const char *xdg_state_home; /* $XDG_STATE_HOME */
     bool root;                  /* effective user id 0 */
+    int32_t cpus;               /* CPUs that this process may use; 0 = unknown */
 };
 
-/** The environment of this process (getenv, geteuid), borrowed until the next setenv(). */
+/** The environment of this process, borrowed until the next setenv(). */
 struct config_environment config_environment_current(void);
 
 /** Set every field to its default; client_port and the directories stay unset (-1, ""). */

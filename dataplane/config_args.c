@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,13 @@
 
 struct config_environment config_environment_current(void)
 {
+    cpu_set_t set;
     return (struct config_environment){
-        .home = getenv("HOME"), .xdg_state_home = getenv("XDG_STATE_HOME"), .root = geteuid() == 0};
+        .home = getenv("HOME"),
+        .xdg_state_home = getenv("XDG_STATE_HOME"),
+        .root = geteuid() == 0,
+        .cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0,
+    };
 }
 
 /* The words of a command line that are no options. */
@@ -141,6 +147,26 @@ static void defaults_take(struct config_parse *p, const struct config_environmen
     config_finish(p);
 }
 
+/* nio.numWorkerThreads bounds what cores=0 would give: a CPU for control, the others data cores. */
+static void bound_cores(struct config *c, const struct config_environment *env)
+{
+    int32_t automatic = env->cpus > 2 ? env->cpus - 1 : 1;
+    if (c->cores == 0 && c->cores_max > 0 && c->cores_max < automatic)
+        c->cores = c->cores_max;
+}
+
+static int configuration_parse(struct config_parse *p, const struct words *words,
+                               const struct config_environment *env)
+{
+    if (words->count == 1)
+        return file_parse(p, words->items[0]);
+    if (words->count > 1)
+        words_take(p, words);
+    else
+        defaults_take(p, env);
+    return p->errors == 0 ? CONFIG_OK : CONFIG_EINVALID;
+}
+
 int config_parse_args(int argc, char **argv, const struct config_environment *env, struct config *c,
                       const struct config_sink *sink)
 {
@@ -154,11 +180,8 @@ int config_parse_args(int argc, char **argv, const struct config_environment *en
         config_complain(&p, CONFIG_LINE_ERROR, "too many arguments; --help shows what is possible");
     if (p.errors > 0 || answer_only)
         return p.errors == 0 ? CONFIG_OK : CONFIG_EINVALID;
-    if (words.count == 1)
-        return file_parse(&p, words.items[0]);
-    if (words.count > 1)
-        words_take(&p, &words);
-    else
-        defaults_take(&p, env);
-    return p.errors == 0 ? CONFIG_OK : CONFIG_EINVALID;
+    int result = configuration_parse(&p, &words, env);
+    if (result == CONFIG_OK)
+        bound_cores(c, env);
+    return result;
 }

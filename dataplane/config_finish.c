@@ -144,10 +144,6 @@ void config_finish(struct config_parse *p)
     finish_dpdk(p);
     if (c->max_client_cnxns < 0)
         c->max_client_cnxns = 0;
-    if (c->jute_extra_bytes < 0)
-        c->jute_extra_bytes = c->jute_max_buffer_bytes;
-    if (c->jute_extra_bytes < 1024) /* BinaryInputArchive's floor */
-        c->jute_extra_bytes = 1024;
     CHECK(p->errors > 0 || config_valid(c));
 }
 

@@ -26,7 +26,6 @@ void config_print_check(const struct config *c, const struct config_sink *sink)
     /* What follows from another key is shown only where it was set to something else. */
     defaults.session_timeout_ms_min = c->tick_time_ms * 2;
     defaults.session_timeout_ms_max = c->tick_time_ms * 20;
-    defaults.jute_extra_bytes = c->jute_max_buffer_bytes;
     memcpy(defaults.data_log_dir, c->data_dir, sizeof defaults.data_log_dir);
     for (uint32_t i = 0; i < config_key_count; i++) {
         const struct config_key *k = &config_keys[i];

@@ -183,23 +183,25 @@ static void numbers_may_be_hexadecimal_as_in_java_system_properties(void **state
     struct config c;
     accepted(BASE "jute.maxbuffer=0x400000\n", &c);
     assert_int_equal(c.jute_max_buffer_bytes, 0x400000);
-    assert_int_equal(c.jute_extra_bytes, 0x400000);
     accepted(BASE "zookeeper.jute.maxbuffer=5000\njute.maxbuffer.extrasize=10\n", &c);
     assert_int_equal(c.jute_max_buffer_bytes, 5000);
-    assert_int_equal(c.jute_extra_bytes, 1024);
+    said("N zoo.cfg:4: jute.maxbuffer.extrasize: no effect");
 }
 
 static void a_key_is_known_by_its_documented_name_and_by_its_property(void **state)
 {
     (void)state;
     struct config c;
-    accepted(BASE "connectionMaxTokens=3\nconnection_throttle_fill_count=4\n"
-                  "zookeeper.request_throttle_max_requests=5\nzookeeper.snapCount=6\n",
+    accepted(BASE
+             "zookeeper.snapCount=6\nzookeeper.readonlymode.enabled=true\n"
+             "connectionMaxTokens=3\nconnection_throttle_fill_count=4\n"
+             "zookeeper.request_throttle_max_requests=5\nzookeeper.observer.syncEnabled=false\n",
              &c);
-    assert_int_equal(c.connection_throttle_tokens, 3);
-    assert_int_equal(c.connection_throttle_fill_count, 4);
-    assert_int_equal(c.request_throttle_max_requests, 5);
     assert_int_equal(c.snap_count, 6);
+    assert_true(c.read_only_mode_enabled);
+    assert_int_equal(c.no_effect_count, 4);
+    said("N zoo.cfg:6: connection_throttle_fill_count: no effect: new connections are limited");
+    said("N zoo.cfg:8: zookeeper.observer.syncEnabled: no effect: it is for ensembles");
 }
 
 static void session_timeouts_follow_the_tick_and_must_not_cross(void **state)

@@ -169,6 +169,22 @@ static void a_bad_property_of_the_command_line_is_refused(void **state)
     assert_string_equal(c.data_dir, "/x");
 }
 
+static void worker_threads_bound_the_data_cores_that_the_machine_would_get(void **state)
+{
+    (void)state;
+    struct config c;
+    struct config_environment eight = {.home = "/h", .cpus = 8};
+    const char *few[] = {"-Dzookeeper.nio.numWorkerThreads=3", NULL};
+    const char *many[] = {"-Dzookeeper.nio.numWorkerThreads=16", NULL};
+    const char *both[] = {"-Dzookeeper.nio.numWorkerThreads=3", "-Dcores=5", NULL};
+    assert_int_equal(parse_in(&eight, &c, few), CONFIG_OK);
+    assert_int_equal(c.cores, 3);
+    assert_int_equal(parse_in(&eight, &c, many), CONFIG_OK);
+    assert_int_equal(c.cores, 0);
+    assert_int_equal(parse_in(&eight, &c, both), CONFIG_OK);
+    assert_int_equal(c.cores, 5);
+}
+
 static void help_and_version_are_text(void **state)
 {
     (void)state;
@@ -189,6 +205,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_file_wins_over_properties_of_the_command_line),
         cmocka_unit_test(a_bad_property_of_the_command_line_is_refused),
+        cmocka_unit_test(worker_threads_bound_the_data_cores_that_the_machine_would_get),
         cmocka_unit_test(help_and_version_are_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
