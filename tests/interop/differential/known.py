@@ -18,7 +18,15 @@ TABLE = {
                                  'they answer as type 15 with a Stat'),
     'remove-watches-types-4-5': ('types 4 and 5 are unknown: -5', 'persistent and recursive watches'),
     'remove-watches-modes': ('types 1 and 2 also match persistent watches', 'standard watches only'),
+    'check-watches-of-others': ('checkWatches finds the watches of other connections too', 'its own only'),
+    'multi-null-acl': ('a null ACL list in a multi fails its operation: -114', 'it fails the decoding: -5'),
+    'multi-create-flags': ('unknown flags of a create in a multi fail its operation: -8', 'they fail the decoding: -5'),
+    'multi-read-error-body': ('a multiRead that breaks off with -5 carries the results so far',
+                              'the same in 3.9; Sengi sends no body, which no client reads'),
+    'connection-stays': ('now and then a connection that is to be closed stays open (a race)', 'closed'),
     'check-watches-null-path': ('checkWatches without a path: -5', '-121'),
+    'undecodable-write-takes-zxid': ('a write whose body does not decode takes a zxid',
+                                     'it takes none, but for a multi'),
     'echo-of-malformed-utf8': ('sync echoes U+FFFD for malformed bytes', 'the bytes of the client'),
 }
 
@@ -35,6 +43,43 @@ def _entries_equal(reference, ours):
     return True
 
 
+def _explain_multi(request, reference, ours):
+    ops = [(kind, w.Reader(body), path) for kind, body, path in request.meta.get('ops', ())]
+    if reference[3] != 0 or reference[2] != ours[2]:
+        return None
+    for kind, r, _ in ops:
+        if kind in (w.CREATE, w.CREATE2, w.CREATECONTAINER, w.CREATETTL):
+            r.buf(), r.buf()
+            acl, flags = r.acl(), r.i32()
+            if acl is None:
+                return 'multi-null-acl'
+            if kind != w.CREATETTL and not 0 <= flags <= 4:
+                return 'multi-create-flags'
+    return None
+
+
+UNDECODABLE_TAKES_ZXID = (w.CREATE, w.CREATE2, w.CREATECONTAINER, w.CREATETTL, w.DELETE, w.SETDATA, w.SETACL,
+                          w.RECONFIG)
+
+
+def _through_utf16(reference, ours):
+    """Whether the reference is what Java makes of our bytes, by way of UTF-16 and back."""
+    if not isinstance(reference, bytes) or not isinstance(ours, bytes):
+        return False
+    try:
+        plain = max(ours.decode('utf-8', 'strict')) < '\uffff'
+    except UnicodeDecodeError:
+        plain = False
+    return not plain and (b'\xef\xbf\xbd' in reference or b'\xed' in reference)
+
+
+def explain_event(reference, ours):
+    """Events of watches on paths that no node can have."""
+    if reference[:3] != ours[:3] or ours[0] != 'event' or reference[4:] != ours[4:]:
+        return None
+    return 'echo-of-malformed-utf8' if _through_utf16(reference[3], ours[3]) else None
+
+
 def explain_reply(request, reference, ours, modes):
     """
     Name of the known difference between two normalised replies, or None.
@@ -46,19 +91,26 @@ def explain_reply(request, reference, ours, modes):
     if request.op in (w.CHECKWATCHES, w.REMOVEWATCHES) and reference[2] == ours[2]:
         if request.meta.get('type') in (4, 5) and reference[3] == -5 and ours[3] in (0, -121):
             return 'remove-watches-types-4-5'
-        if request.meta.get('type') in (1, 2) and reference[3] == 0 and ours[3] == -121:
-            return 'remove-watches-modes' if modes - {'standard'} else None
+        if request.meta.get('type') in (1, 2) and reference[3] == 0 and ours[3] == -121 and modes - {'standard'}:
+            return 'remove-watches-modes'
         if request.path is None and reference[3] == -5 and ours[3] == -121:
             return 'check-watches-null-path'
+    if request.op == w.MULTIREAD and reference[2:4] == ours[2:4] and ours[3] == -5 and ours[5] == b'':
+        return 'multi-read-error-body'
+    if request.op == w.CHECKWATCHES and reference[2] == ours[2] and reference[3] == 0 and ours[3] == -121:
+        return 'check-watches-of-others'
+    if request.op == w.MULTI and ours[3] == -5 and request.text == 'multi':
+        return _explain_multi(request, reference, ours)
+    if request.op in UNDECODABLE_TAKES_ZXID and reference[3] == ours[3] == -5 and reference[2] == ours[2] + 1 \
+            and request.text.startswith('damaged'):
+        return 'undecodable-write-takes-zxid'
     if request.op == w.EXISTS and reference[2] == ours[2] and reference[3] == 0 and ours[3] == w.NOAUTH:
         return 'exists-needs-read'
     if request.op == w.MULTI and reference[2:4] == ours[2:4] and reference[5] == ours[5] \
             and isinstance(reference[4], list) and isinstance(ours[4], list) \
             and _entries_equal(reference[4], ours[4]):
         return 'multi-create-result-type'
-    if request.op == w.SYNC and reference[2:4] == ours[2:4] and isinstance(ours[4], bytes) \
-            and ours[4].decode('utf-8', 'replace').encode() != ours[4] \
-            and '\ufffd'.encode() in (reference[4] or b''):
+    if request.op == w.SYNC and reference[2:4] == ours[2:4] and _through_utf16(reference[4], ours[4]):
         return 'echo-of-malformed-utf8'
     return None
 
