@@ -158,7 +158,7 @@ struct tcp_extra {
     struct chunk *unread, *unread_tail;
     uint32_t unread_bytes;
     uint32_t ooo_chunks;
-    uint32_t ooo_recent[3];     /* start of the segments that came last, newest first (RFC 2018 section 4) */
+    uint32_t ooo_recent[4];     /* a byte of each range, the last touched first (RFC 2018 section 4) */
     uint32_t fin_seq;           /* of a FIN beyond rcv_nxt */
     uint32_t dsack_start, dsack_end; /* duplicate to report with the next ACK (RFC 2883) */
     uint8_t ooo_recent_count;
@@ -235,6 +235,9 @@ unsigned tcp_options_syn(uint8_t *out, const struct syn_options *options);
 unsigned tcp_options_timestamp(uint8_t *out, uint32_t tsval, uint32_t tsecr);
 /** Options of any other segment of c: timestamp, SACK blocks. */
 unsigned tcp_options_write(struct net *net, struct net_conn *c, uint8_t *out);
+
+/** The contiguous range of out-of-order data around seq. @return false: there is none. */
+bool tcp_ooo_range(const struct tcp_extra *extra, uint32_t seq, struct sack_range *range);
 
 /* tcp_input.c */
 void tcp_input(struct net *net, const struct segment *seg);

@@ -106,9 +106,8 @@ tcp_options_syn(uint8_t *out, const struct syn_options *options)
     return (unsigned)(p - out);
 }
 
-/* The contiguous range of out-of-order data around seq. */
-static bool
-ooo_range(const struct tcp_extra *extra, uint32_t seq, struct sack_range *range)
+bool
+tcp_ooo_range(const struct tcp_extra *extra, uint32_t seq, struct sack_range *range)
 {
     const struct chunk *k = extra->ooo;
     while (k) {
@@ -131,7 +130,7 @@ sack_collect(const struct tcp_extra *extra, struct sack_range *ranges, unsigned 
         ranges[n++] = (struct sack_range){extra->dsack_start, extra->dsack_end};
     unsigned first = n;
     for (unsigned i = 0; i < extra->ooo_recent_count && n < max; i++) {
-        if (!ooo_range(extra, extra->ooo_recent[i], &ranges[n]))
+        if (!tcp_ooo_range(extra, extra->ooo_recent[i], &ranges[n]))
             continue;
         bool known = false;
         for (unsigned j = first; j < n; j++)

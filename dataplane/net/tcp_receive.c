@@ -174,14 +174,21 @@ fin_receive(struct net *net, struct net_conn *c)
     }
 }
 
+/* One entry per range: those that the new segment joined to its own go. */
 static void
 ooo_remember(struct tcp_extra *e, uint32_t seq)
 {
-    e->ooo_recent[2] = e->ooo_recent[1];
-    e->ooo_recent[1] = e->ooo_recent[0];
-    e->ooo_recent[0] = seq;
-    if (e->ooo_recent_count < 3)
-        e->ooo_recent_count++;
+    struct sack_range range;
+    unsigned n = 0;
+    if (!tcp_ooo_range(e, seq, &range))
+        return;
+    uint32_t recent[4] = {0};
+    recent[n++] = seq;
+    for (unsigned i = 0; i < e->ooo_recent_count && n < 4; i++)
+        if (seq_before(e->ooo_recent[i], range.start) || !seq_before(e->ooo_recent[i], range.end))
+            recent[n++] = e->ooo_recent[i];
+    memcpy(e->ooo_recent, recent, sizeof recent);
+    e->ooo_recent_count = (uint8_t)n;
 }
 
 static struct chunk *
