@@ -41,6 +41,7 @@ static uint32_t mbuf_room(uint16_t mtu_bytes)
 uint32_t device_memory_mb(const struct device_config *config)
 {
     uint64_t mbuf_bytes = sizeof(struct rte_mbuf) + mbuf_room(config->mtu_bytes) + 256;
+    mbuf_bytes = (mbuf_bytes + 4095) / 4096 * 4096; /* without huge pages an mbuf does not cross a page's end */
     uint64_t bytes = config->lanes * (uint64_t)(DEVICE_RX_MBUFS + DEVICE_TX_MBUFS) * mbuf_bytes;
     return (uint32_t)(bytes >> 20) + 64;
 }
