@@ -27,15 +27,17 @@ int logfile_open(struct logfile *f, struct storage s, const char *dir, const cha
     *f = (struct logfile){.s = s, .file = -1};
     if (storage_path(path, dir, name))
         return PERSIST_EREFUSED;
-    f->window = malloc(WINDOW_BYTES);
-    if (!f->window)
-        return PERSIST_ENOMEM;
     int rc = f->file = s.ops->open(s.ctx, path, STORAGE_READ);
-    if (rc >= 0)
-        rc = s.ops->size(s.ctx, f->file, &f->size);
     if (rc < 0)
+        return rc;
+    rc = s.ops->size(s.ctx, f->file, &f->size);
+    f->window_room = f->size < WINDOW_BYTES ? (size_t)f->size : WINDOW_BYTES;
+    f->window = malloc(f->window_room + 1);
+    if (!rc && !f->window)
+        rc = PERSIST_ENOMEM;
+    if (rc)
         logfile_close(f);
-    return rc < 0 ? rc : PERSIST_OK;
+    return rc;
 }
 
 void logfile_close(struct logfile *f)
@@ -53,8 +55,9 @@ static const uint8_t *at(struct logfile *f, uint64_t offset, size_t n)
     CHECK(n <= WINDOW_BYTES);
     if (offset > f->size || n > f->size - offset)
         return NULL;
+    CHECK(n <= f->window_room);
     if (offset < f->window_offset || offset + n > f->window_offset + f->window_bytes) {
-        int64_t got = f->s.ops->pread(f->s.ctx, f->file, f->window, WINDOW_BYTES, offset);
+        int64_t got = f->s.ops->pread(f->s.ctx, f->file, f->window, f->window_room, offset);
         if (got < 0 || (uint64_t)got < n) {
             f->error = got < 0 ? (int)got : PERSIST_EIO; /* shrank while being read */
             f->window_bytes = 0;

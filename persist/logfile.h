@@ -41,7 +41,7 @@ struct logfile {
     /* Window onto the file: bytes [window_offset, window_offset + window_bytes) */
     uint8_t *window;
     uint64_t window_offset;
-    size_t window_bytes;
+    size_t window_bytes, window_room; /* window_bytes <= window_room */
     int error; /* storage error that ended reading, else 0 */
 };
 

@@ -150,6 +150,8 @@ static int acl_vector_read(struct reader *r, struct txn_acl *out)
     if (rc)
         return rc;
     out->count = (int32_t)be32_load(r->acl.data);
+    if (out->count < -1)
+        return damage(r, "a negative count in an ACL");
     for (int32_t i = 0; i < out->count && !rc; i++) {
         rc = field_read(r, &r->acl, 4); /* perms */
         if (!rc)
@@ -157,8 +159,6 @@ static int acl_vector_read(struct reader *r, struct txn_acl *out)
         if (!rc)
             rc = acl_string_read(r); /* id */
     }
-    if (out->count < 0)
-        out->count = -1;
     out->raw = (struct bytes){r->acl.data, (uint32_t)r->acl.size};
     return rc;
 }

@@ -85,6 +85,9 @@ struct txn_acl txn_acl_read(struct jute_reader *r)
         (void)jute_read_bytes(r); /* scheme */
         (void)jute_read_bytes(r); /* id */
     }
+    /* The raw bytes are copied on, so a count that only some readers understand ends here. */
+    if (!r->failed && (int32_t)be32_load(start) < -1)
+        r->failed = true;
     acl.raw = bytes_since(r, start);
     return acl;
 }

@@ -323,7 +323,7 @@ static void a_length_that_lies_costs_no_memory(void **state)
         uint32_t at, value;
     } lies[] = {{0x10, 0x7fffffff}, {0x14, 0x7fffffff}, {0x20, 0x7fffffff}, {0x28, 0x7fffffff},
                 {0x3b, 0x7fffffff}, {0x3f, 0x7fffffff}, {0x3f, 2000000},    {0x3f, 0x80000000},
-                {0x87, 0x7fffffff}, {0x10, 0xffffff00}};
+                {0x87, 0x7fffffff}, {0x20, 0xfffffff8}};
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         uint32_t was = be32_load(f->data + lies[i].at);
         be32_store(f->data + lies[i].at, lies[i].value);

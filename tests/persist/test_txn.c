@@ -171,6 +171,12 @@ static void what_zookeeper_does_not_know_is_refused(void **state)
     }
     assert_false(txn_type_loggable(OP_CHECK)); /* ZOOKEEPER-2623 */
     assert_int_equal(txn_entry_read((struct bytes){b, 31}, &txn), TXN_EHEADER);
+    /* An ACL count that only some readers take for empty. */
+    struct jute_writer acl = begin(b, sizeof b, OP_SET_ACL);
+    jute_write_bytes(&acl, BYTES_OF("/p"));
+    jute_write_int(&acl, -8);
+    jute_write_int(&acl, 1);
+    assert_int_equal(txn_entry_read(entry_of(&acl), &txn), TXN_EBODY);
     /* A multi in a multi, and a part with a type of its own. */
     static const int32_t bad[] = {OP_MULTI, OP_CREATE_SESSION, OP_CLOSE_SESSION, OP_SET_ACL, 99};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
