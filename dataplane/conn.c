@@ -247,10 +247,31 @@ static void request_submit(struct core *core, struct conn *conn, struct op *op)
     core_submit(core, op);
 }
 
+/* enforce.auth.enabled: has the connection an id of one of the schemes? (client-protocol.md 11.3) */
+static bool auth_sufficient(const struct config *config, const struct auth_set *auth)
+{
+    const char *scheme = config->enforce_auth_schemes;
+    while (*scheme) {
+        size_t size = strcspn(scheme, ",");
+        for (uint32_t i = 0; i < auth->count; i++)
+            if (auth->ids[i].scheme.size == size && !memcmp(auth->ids[i].scheme.data, scheme, size))
+                return true;
+        scheme += size + (scheme[size] == ',');
+    }
+    return false;
+}
+
+static bool auth_missing(const struct core *core, const struct conn *conn, const struct opcode_info *info)
+{
+    const struct config *config = &core->server->config;
+    return UNLIKELY(config->enforce_auth_enabled) && info && info->number != OP_AUTH && info->number != OP_SASL &&
+           !auth_sufficient(config, conn->auth);
+}
+
 /* Nothing behind these is looked at. */
 static bool ends_input(const struct opcode_info *info)
 {
-    return !info || info->number == OP_CLOSE_SESSION;
+    return !info || info == &serve_refused || info->number == OP_CLOSE_SESSION;
 }
 
 static void conn_request(struct core *core, struct conn *conn, int32_t xid, int32_t type, struct bytes body)
@@ -258,6 +279,8 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
     const struct opcode_info *info = opcode_find(type);
     if (info && info->class == CLASS_INTERNAL)
         info = NULL;
+    if (auth_missing(core, conn, info))
+        info = &serve_refused;
     atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
     conn->stats.received++;
     stat_add(&core->stats.received, 1);
@@ -345,7 +368,10 @@ static void connect_complete(struct core *core, struct conn *conn, struct op *op
     }
     conn->session_id = op->session_id;
     conn->timeout_ms = op->timeout_ms;
-    conn->stats.last_op = "SESS";
+    conn->stats.last_op = opcode_at(OPX_CREATE_SESSION)->lop;
+    conn->stats.last_cxid = 0;
+    conn->stats.last_zxid = op->zxid;
+    conn->stats.last_response_ms = core->now_ms;
     if (conn->state == CONN_CLOSING)
         return;
     conn->state = CONN_ESTABLISHED;

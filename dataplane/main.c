@@ -44,7 +44,6 @@ int main(int argc, char **argv)
     case CONFIG_MODE_KEYS: config_print_keys(&sink); return EXIT_CODE_FINISHED;
     case CONFIG_MODE_SERVE: break;
     }
-    static const enum log_level levels[] = {LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG};
-    log_open(2, levels[config.log_level]);
+    log_open(2, config.log_level);
     return server_run(&config, PORT);
 }
