@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What ACL lists mean (semantics.md section 6): who is let in, what a client may store, what others are shown.
+ * What ACL lists mean (semantics.md section 6): who is let in, what a client may store, what others
+ * are shown.
  *
- * Providers here: world, ip, digest. Entries of other schemes (sasl, x509 of a Java server's data) match nobody.
+ * Providers here: world, ip, digest. Entries of other schemes (sasl, x509 of a Java server's data)
+ * match nobody.
  */
 #include <stdlib.h>
 #include <sys/random.h>
@@ -20,7 +22,8 @@ struct ip_prefix {
     int prefix_bits;  /* <= address_bits */
 };
 
-/* Java's Integer.parseInt for what an address holds: an optional sign, decimal digits. -1: not a number up to `max`. */
+/* Java's Integer.parseInt for what an address holds: an optional sign, decimal digits. -1: not a
+ * number up to `max`. */
 static int decimal_read(const uint8_t *p, const uint8_t *end, int max)
 {
     int value = 0;
@@ -117,7 +120,8 @@ static bool ip_read(struct bytes id, struct ip_prefix *out)
         return false;
     bool v6 = memchr(id.data, ':', n);
     out->address_bits = v6 ? 128 : 32;
-    if (!(v6 ? ipv6_read(id.data, address_end, out->address) : ipv4_read(id.data, address_end, out->address)))
+    if (!(v6 ? ipv6_read(id.data, address_end, out->address)
+             : ipv4_read(id.data, address_end, out->address)))
         return false;
     out->prefix_bits = slash ? decimal_read(slash + 1, end, out->address_bits) : out->address_bits;
     return out->prefix_bits >= 0;
@@ -154,7 +158,8 @@ static bool entry_matches(const struct acl_entry *e, const struct auth_set *auth
     return false;
 }
 
-bool acl_allows(const struct acl_table *table, uint32_t id, int32_t perms, const struct auth_set *auth)
+bool acl_allows(const struct acl_table *table, uint32_t id, int32_t perms,
+                const struct auth_set *auth)
 {
     if (LIKELY(id == ACL_OPEN) || !auth || auth->super)
         return true;
@@ -179,25 +184,29 @@ struct acl_unique {
 };
 
 #define UNIQUE_SLOTS (4u * ACL_ENTRIES_MAX)
-static_assert((UNIQUE_SLOTS & (UNIQUE_SLOTS - 1)) == 0 && ACL_ENTRIES_MAX < UINT16_MAX, "open addressing");
+static_assert((UNIQUE_SLOTS & (UNIQUE_SLOTS - 1)) == 0 && ACL_ENTRIES_MAX < UINT16_MAX,
+              "open addressing");
 
 static uint64_t entry_hash(const struct acl_entry *e)
 {
-    static uint64_t seed; /* writer thread only; drawn once, so that nobody can prepare colliding entries */
+    /* writer thread only; drawn once, so that nobody can prepare colliding entries */
+    static uint64_t seed;
     while (seed == 0)
         if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
             seed = 0;
-    uint64_t h = XXH3_64bits_withSeed(e->id.scheme.data, e->id.scheme.size, seed ^ (uint32_t)e->perms);
+    uint64_t h =
+        XXH3_64bits_withSeed(e->id.scheme.data, e->id.scheme.size, seed ^ (uint32_t)e->perms);
     return XXH3_64bits_withSeed(e->id.id.data, e->id.id.size, h);
 }
 
 static bool entries_equal(const struct acl_entry *a, const struct acl_entry *b)
 {
-    return a->perms == b->perms && bytes_equal(a->id.scheme, b->id.scheme) && bytes_equal(a->id.id, b->id.id);
+    return a->perms == b->perms && bytes_equal(a->id.scheme, b->id.scheme) &&
+           bytes_equal(a->id.id, b->id.id);
 }
 
-/* Comparing an entry with a null field throws upstream as soon as everything before that field is equal
- * (semantics.md, Additions 2). */
+/* Comparing an entry with a null field throws upstream as soon as everything before that field is
+ * equal (semantics.md, Additions 2). */
 static bool null_throws(const struct acl_unique *u, const struct acl_entry *e)
 {
     for (uint32_t i = 0; i < u->count; i++) {
@@ -228,7 +237,8 @@ static int unique_add(struct acl_unique *u, const struct acl_entry *e)
     return 0;
 }
 
-/* Digest ids are "a:b": split at colons into two parts, empty ones at the end not counted (Java's String.split). */
+/* Digest ids are "a:b": split at colons into two parts, empty ones at the end not counted (Java's
+ * String.split). */
 static bool digest_id_valid(struct bytes id)
 {
     uint32_t colons = 0, size = id.size;
@@ -246,7 +256,8 @@ static void entry_write(struct buffer *out, int32_t perms, struct auth_id id)
     buffer_put_bytes(out, id.id);
 }
 
-/* `auth`: one entry for each id of the connection that a provider counts as authenticated: not ip, not super. */
+/* `auth`: one entry for each id of the connection that a provider counts as authenticated: not ip,
+ * not super. */
 static uint32_t auth_expand(int32_t perms, const struct auth_set *auth, struct buffer *out)
 {
     uint32_t added = 0;
@@ -275,7 +286,9 @@ static int entry_fix(const struct acl_entry *e, const struct auth_set *auth, str
     if (!id.data)
         return ZK_MARSHALLINGERROR;
     struct ip_prefix prefix;
-    bool valid = world ? bytes_equal(id, BYTES_OF("anyone")) : ip ? ip_read(id, &prefix) : digest_id_valid(id);
+    bool valid = world ? bytes_equal(id, BYTES_OF("anyone"))
+                 : ip  ? ip_read(id, &prefix)
+                       : digest_id_valid(id);
     if (!valid)
         return ZK_INVALIDACL;
     entry_write(out, e->perms, e->id);
@@ -326,7 +339,8 @@ static int fix_few(struct acl_view asked, const struct auth_set *auth, struct bu
 
 static int fix_many(struct acl_view asked, const struct auth_set *auth, struct buffer *out)
 {
-    struct acl_unique u = {malloc(ACL_ENTRIES_MAX * sizeof *u.entries), calloc(UNIQUE_SLOTS, sizeof *u.slots), 0};
+    struct acl_unique u = {malloc(ACL_ENTRIES_MAX * sizeof *u.entries),
+                           calloc(UNIQUE_SLOTS, sizeof *u.slots), 0};
     struct jute_reader r = jute_reader_of(asked.raw.data, asked.raw.size);
     struct acl_entry e;
     int rc = u.entries && u.slots ? 0 : ZK_INVALIDACL;

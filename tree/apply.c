@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Applying logged txns (disk-formats.md sections 4 and 5.6): no checks of who may, and forgiving where a fuzzy snapshot
- * already holds the effect. Nothing here recurses, whatever the depth of the tree.
+ * Applying logged txns (disk-formats.md sections 4 and 5.6): no checks of who may, and forgiving
+ * where a fuzzy snapshot already holds the effect. Nothing here recurses, whatever the depth of the
+ * tree.
  *
- * Where ours differs from DataTree: a delete that replays onto a znode with children removes these too (they belong to a
- * later life of the path and come back with their own txns), where Java leaves orphans behind.
+ * Where ours differs from DataTree: a delete that replays onto a znode with children removes these
+ * too (they belong to a later life of the path and come back with their own txns), where Java
+ * leaves orphans behind.
  */
 #include "tree/tree_internal.h"
 
@@ -20,15 +22,17 @@ static int ignored(struct apply *a)
     return 0;
 }
 
-/* World without rights: for nodes whose ACL key is unknown and vectors that hold nothing. */
+/* A null vector lets everybody in, as an empty one does: both are kept as empty. */
 static struct bytes acl_wire(const struct txn_acl *acl)
 {
     static const uint8_t empty[4];
     return acl->count > 0 ? acl->raw : (struct bytes){empty, sizeof empty};
 }
 
-/* The node is there already: its ACL is refreshed and, for type 1 only, the parent's numbers (section 4.1). */
-static int create_again(struct apply *a, int32_t type, const struct txn_create *txn, int32_t cversion)
+/* The node is there already: its ACL is refreshed and, for type 1 only, the parent's numbers
+ * (section 4.1). */
+static int create_again(struct apply *a, int32_t type, const struct txn_create *txn,
+                        int32_t cversion)
 {
     struct tree *t = a->t;
     uint32_t id;
@@ -39,7 +43,8 @@ static int create_again(struct apply *a, int32_t type, const struct txn_create *
         acl_drop(store_acls(t->store), id);
         return TREE_ENOMEM;
     }
-    if (type == OP_CREATE && store_touch_parent(t->store, path_parent(txn->path), cversion, a->header->zxid))
+    if (type == OP_CREATE &&
+        store_touch_parent(t->store, path_parent(txn->path), cversion, a->header->zxid))
         return TREE_ENOMEM;
     return ignored(a);
 }
@@ -99,7 +104,8 @@ static int apply_set_data(struct apply *a, const struct txn_set_data *txn)
 {
     if (!txn->path.data || !tree_newest(a->t, txn->path))
         return ignored(a);
-    return tree_node_set_data(a->t, txn->path, txn->data, txn->version, a->header->zxid, a->header->time_ms);
+    return tree_node_set_data(a->t, txn->path, txn->data, txn->version, a->header->zxid,
+                              a->header->time_ms);
 }
 
 static int apply_set_acl(struct apply *a, const struct txn_set_acl *txn)
@@ -144,8 +150,10 @@ static int apply_part(struct apply *a, const struct txn_body *body)
     case OP_SET_ACL:
         return apply_set_acl(a, &body->set_acl);
     case OP_CREATE_SESSION:
-        return ledger_session_set(&a->t->ledger, a->header->client_id, body->create_session.timeout_ms) ? TREE_ENOMEM
-                                                                                                       : 0;
+        return ledger_session_set(&a->t->ledger, a->header->client_id,
+                                  body->create_session.timeout_ms)
+                   ? TREE_ENOMEM
+                   : 0;
     case OP_CLOSE_SESSION:
         return apply_close_session(a, body->close_session.paths);
     case OP_CHECK:

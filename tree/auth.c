@@ -35,7 +35,8 @@ static struct bytes text_copy(uint8_t **text, struct bytes b)
 static struct auth_set *set_make(const struct auth_set *base, const struct auth_id *more)
 {
     uint32_t base_count = base ? base->count : 0, count = base_count + (more ? 1 : 0);
-    size_t text_bytes = (base ? set_text_bytes(base) : 0) + (more ? (size_t)more->scheme.size + more->id.size : 0);
+    size_t text_bytes =
+        (base ? set_text_bytes(base) : 0) + (more ? (size_t)more->scheme.size + more->id.size : 0);
     struct auth_set *set = malloc(sizeof *set + count * sizeof *set->ids + text_bytes);
     if (!set)
         return NULL;
@@ -71,7 +72,8 @@ struct auth_set *auth_set_with(const struct auth_set *set, struct bytes scheme, 
         id = BYTES_OF("");
     if (set_has(set, scheme, id))
         return set_make(set, NULL);
-    if (set->count >= AUTH_IDS_MAX || scheme.size > AUTH_ID_BYTES_MAX || id.size > AUTH_ID_BYTES_MAX)
+    if (set->count >= AUTH_IDS_MAX || scheme.size > AUTH_ID_BYTES_MAX ||
+        id.size > AUTH_ID_BYTES_MAX)
         return NULL;
     return set_make(set, &(struct auth_id){scheme, id});
 }
@@ -94,8 +96,8 @@ void auth_set_drop(struct auth_set *set)
         free(set);
 }
 
-/* Put `user:base64(digest("user:password"))` into out; user is what stands before the first colon, all without one
- * (DigestAuthenticationProvider.generateDigest). @return its size, 0 on failure. */
+/* Put `user:base64(digest("user:password"))` into out; user is what stands before the first colon,
+ * all without one (DigestAuthenticationProvider.generateDigest). @return its size, 0 on failure. */
 static size_t digest_id(const char *algorithm, struct bytes login, uint8_t *out)
 {
     uint8_t hash[EVP_MAX_MD_SIZE];
@@ -148,7 +150,8 @@ static int digest_serve(const struct auth_config *config, struct auth_set **set,
     return 0;
 }
 
-int auth_serve(const struct auth_config *config, struct auth_set **set, struct bytes scheme, struct bytes auth)
+int auth_serve(const struct auth_config *config, struct auth_set **set, struct bytes scheme,
+               struct bytes auth)
 {
     CHECK(set && *set);
     if (bytes_equal(scheme, BYTES_OF("digest")))

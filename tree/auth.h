@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The authentication ids of a connection (semantics.md section 6.3): an immutable set that requests in flight share.
+ * The authentication ids of a connection (semantics.md section 6.3): an immutable set that requests
+ * in flight share.
  *
- * A connection starts with {ip, address}; a successful auth packet makes a new set and drops the old one. References are
- * counted because a request on its way to the control core keeps the set as it was when the request was read.
+ * A connection starts with {ip, address}; a successful auth packet makes a new set and drops the
+ * old one. References are counted because a request on its way to the control core keeps the set as
+ * it was when the request was read.
  */
 #ifndef SENGI_TREE_AUTH_H
 #define SENGI_TREE_AUTH_H
@@ -13,7 +15,7 @@
 
 #include "client/wire/types.h"
 
-#define AUTH_IDS_MAX 64      /* ids of one connection; further auth packets are refused */
+#define AUTH_IDS_MAX 64        /* ids of one connection; further auth packets are refused */
 #define AUTH_ID_BYTES_MAX 4096 /* of one id; longer ones are refused */
 
 struct auth_set {
@@ -25,7 +27,8 @@ struct auth_set {
 
 /** A set of one id {ip, address text}. NULL: out of memory. Owned by the caller. */
 struct auth_set *auth_set_of_ip(const char *address);
-/** A new set: `set` plus one id (a repeated id gives an equal set). NULL: limit reached or out of memory. Owned. */
+/** A new set: `set` plus one id (a repeated id gives an equal set). NULL: limit reached or out of
+ * memory. Owned. */
 struct auth_set *auth_set_with(const struct auth_set *set, struct bytes scheme, struct bytes id);
 /** Any thread. Order: acq_rel on the last drop. */
 struct auth_set *auth_set_hold(struct auth_set *set);
@@ -40,10 +43,12 @@ struct auth_config {
 /**
  * Serve an auth packet (client-protocol.md section 11.1).
  *
- * @param set  In: the connection's set, owned. Out: the set to use from now on (the old one dropped).
+ * @param set  In: the connection's set, owned. Out: the set to use from now on (the old one
+ *             dropped).
  * @return 0, or ZK_AUTHFAILED and *set unchanged: the caller answers and closes.
  * Context: data core, not on the read path (hashes and allocates).
  */
-int auth_serve(const struct auth_config *config, struct auth_set **set, struct bytes scheme, struct bytes auth);
+int auth_serve(const struct auth_config *config, struct auth_set **set, struct bytes scheme,
+               struct bytes auth);
 
 #endif

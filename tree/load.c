@@ -3,7 +3,8 @@
 /*
  * Filling an empty tree from a snapshot (disk-formats.md section 5):
  *
- *   tree_load_begin  tree_load_session*  tree_load_acl*  tree_load_node*  tree_load_end  tree_apply*  tree_load_finish
+ *   tree_load_begin  tree_load_session*  tree_load_acl*  tree_load_node*  tree_load_end
+ *                    tree_apply*  tree_load_finish
  */
 #include <stdlib.h>
 
@@ -16,7 +17,8 @@ int tree_load_begin(struct tree *t, zxid_t zxid)
     if (store_load_begin(t->store, zxid))
         return TREE_ENOMEM;
     t->loading = true;
-    ledger_begin(&t->ledger, zxid > 0 ? zxid : 1); /* open until tree_load_end, settled after each change */
+    /* open until tree_load_end, settled after each change */
+    ledger_begin(&t->ledger, zxid > 0 ? zxid : 1);
     return 0;
 }
 
@@ -90,7 +92,9 @@ static int acl_of_key(struct tree *t, int64_t key, uint32_t *id)
     if (acls->count)
         row = bsearch(&wanted, acls->rows, acls->count, sizeof *acls->rows, keys_compare);
     if (!row)
-        return acl_intern(store_acls(t->store), (struct bytes){nobody, sizeof nobody - 1}, id) ? TREE_ENOMEM : 0;
+        return acl_intern(store_acls(t->store), (struct bytes){nobody, sizeof nobody - 1}, id)
+                   ? TREE_ENOMEM
+                   : 0;
     *id = row->id;
     acl_hold(store_acls(t->store), *id);
     return 0;
@@ -131,7 +135,8 @@ int tree_load_node(struct tree *t, struct bytes path, struct bytes data, int64_t
 static int acl_read_only(struct tree *t, uint32_t *id)
 {
     static const uint8_t wire[] = "\0\0\0\1\0\0\0\1\0\0\0\5world\0\0\0\6anyone";
-    return acl_intern(store_acls(t->store), (struct bytes){wire, sizeof wire - 1}, id) ? TREE_ENOMEM : 0;
+    return acl_intern(store_acls(t->store), (struct bytes){wire, sizeof wire - 1}, id) ? TREE_ENOMEM
+                                                                                       : 0;
 }
 
 /* semantics.md section 1.1 */

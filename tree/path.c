@@ -7,8 +7,8 @@
 #include "client/wire/check.h"
 #include "client/wire/jute.h"
 
-/* Bytes of the multi-byte character at p (left > 0, *p >= 0x80), or 0 when it is malformed or forbidden: U+0080-U+009F,
- * U+D800-U+F8FF, U+FFF0-U+FFFF, everything beyond the BMP. */
+/* Bytes of the multi-byte character at p (left > 0, *p >= 0x80), or 0 when it is malformed or
+ * forbidden: U+0080-U+009F, U+D800-U+F8FF, U+FFF0-U+FFFF, everything beyond the BMP. */
 static size_t character_bytes(const uint8_t *p, size_t left)
 {
     if (p[0] >= 0xC2 && p[0] <= 0xDF) {
@@ -25,7 +25,8 @@ static size_t character_bytes(const uint8_t *p, size_t left)
 static bool component_valid(const uint8_t *start, const uint8_t *end)
 {
     size_t n = (size_t)(end - start);
-    return n > 2 || (n == 1 && start[0] != '.') || (n == 2 && !(start[0] == '.' && start[1] == '.'));
+    return n > 2 || (n == 1 && start[0] != '.') ||
+           (n == 2 && !(start[0] == '.' && start[1] == '.'));
 }
 
 bool path_valid(struct bytes path)
@@ -83,13 +84,14 @@ struct bytes path_name(struct bytes path)
 
 bool path_special(struct bytes path)
 {
-    return bytes_equal(path, PATH_ROOT) || bytes_equal(path, PATH_ZOOKEEPER) || bytes_equal(path, PATH_QUOTA) ||
-           bytes_equal(path, PATH_CONFIG);
+    return bytes_equal(path, PATH_ROOT) || bytes_equal(path, PATH_ZOOKEEPER) ||
+           bytes_equal(path, PATH_QUOTA) || bytes_equal(path, PATH_CONFIG);
 }
 
 bool path_starts(struct bytes path, struct bytes prefix)
 {
-    return path.size >= prefix.size && (prefix.size == 0 || memcmp(path.data, prefix.data, prefix.size) == 0);
+    return path.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(path.data, prefix.data, prefix.size) == 0);
 }
 
 bool path_under(struct bytes path, struct bytes root)

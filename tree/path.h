@@ -3,7 +3,8 @@
 /*
  * Path rules (semantics.md section 5) and the parts of a path.
  *
- * The root is "/" everywhere inside Sengi; ZooKeeper's other name for it, "", is only known at the edges. Any thread.
+ * The root is "/" everywhere inside Sengi; ZooKeeper's other name for it, "", is only known at the
+ * edges. Any thread.
  */
 #ifndef SENGI_TREE_PATH_H
 #define SENGI_TREE_PATH_H
@@ -21,7 +22,8 @@ bool path_valid(struct bytes path);
 /** What delete and the first step of create ask: a "/" somewhere and no NUL. */
 bool path_splittable(struct bytes path);
 
-/** Everything before the last "/", "/" when that is nothing. The path has a "/". Borrowed from path. */
+/** Everything before the last "/", "/" when that is nothing. The path has a "/". Borrowed from
+ * path. */
 struct bytes path_parent(struct bytes path);
 
 /** Everything behind the last "/". The path has a "/". Borrowed from path. */

@@ -3,9 +3,9 @@
 /*
  * Checking writes and making txns of them (semantics.md section 4).
  *
- * Where ours differs from PrepRequestProcessor: opcode 20 is only known from the server itself; createTTL with a plain flag
- * and a negative ttl is -8 instead of the end of the process (semantics.md section 21); entries that could not be read back
- * are refused with -8 (G5).
+ * Where ours differs from PrepRequestProcessor: opcode 20 is only known from the server itself;
+ * createTTL with a plain flag and a negative ttl is -8 instead of the end of the process
+ * (semantics.md section 21); entries that could not be read back are refused with -8 (G5).
  */
 #include "tree/prepare_internal.h"
 
@@ -48,7 +48,8 @@ void write_stat(struct write *w, struct bytes path)
 
 int32_t prepare_txn_type(const struct write *w, const struct opcode_info *op)
 {
-    /* 3.8.0 and 3.8.1 stop in the middle of a multi at sub-type 15 (disk-formats.md section 3.4). */
+    /* 3.8.0 and 3.8.1 stop in the middle of a multi at sub-type 15 (disk-formats.md section
+     * 3.4). */
     bool plain = w->multi && op->number == OP_CREATE2 && !w->t->config.multi_create2;
     return plain ? OP_CREATE : op->number;
 }
@@ -158,7 +159,8 @@ static int prepare_set_acl(struct write *w, const struct request *q)
     rc = write_room(w, jute_bytes_size(q->path) + wire.size + 4, &out);
     if (rc)
         return rc;
-    txn_set_acl_write(&out, &(struct txn_set_acl){q->path, {wire, (int32_t)be32_load(wire.data)}, aversion});
+    txn_set_acl_write(
+        &out, &(struct txn_set_acl){q->path, {wire, (int32_t)be32_load(wire.data)}, aversion});
     uint32_t id;
     if (acl_intern(store_acls(t->store), wire, &id))
         return TREE_ENOMEM;
@@ -203,8 +205,9 @@ static int prepare_create_session(struct write *w, const struct request *q)
     return ledger_session_set(&w->t->ledger, w->rq->session, q->flags) ? TREE_ENOMEM : 0;
 }
 
-/* How many of the owner's paths fit into one entry. All do when this server accepted them (G5); of a session loaded from
- * elsewhere the rest is not listed: whoever applies the txn removes it all the same (disk-formats.md section 4). */
+/* How many of the owner's paths fit into one entry. All do when this server accepted them (G5); of
+ * a session loaded from elsewhere the rest is not listed: whoever applies the txn removes it all
+ * the same (disk-formats.md section 4). */
 static int32_t close_paths_count(const struct tree *t, const struct owner *o, size_t *bytes)
 {
     int32_t count = 0;
@@ -282,7 +285,8 @@ static int header_put(struct write *w, int32_t type)
     if (!p)
         return TREE_ENOMEM;
     struct jute_writer out = jute_writer_of(p, TXN_HEADER_BYTES);
-    txn_header_write(&out, &(struct txn_header){w->rq->session, w->rq->cxid, w->rq->zxid, w->rq->time_ms, type});
+    txn_header_write(
+        &out, &(struct txn_header){w->rq->session, w->rq->cxid, w->rq->zxid, w->rq->time_ms, type});
     return 0;
 }
 
@@ -335,10 +339,11 @@ static int accept(struct write *w, const struct request *q)
     return tree_end(w->t);
 }
 
-enum tree_verdict tree_prepare(struct tree *t, const struct tree_request *request, struct buffer *entry,
-                               struct tree_answer *answer)
+enum tree_verdict tree_prepare(struct tree *t, const struct tree_request *request,
+                               struct buffer *entry, struct tree_answer *answer)
 {
-    CHECK(!t->loading && request->zxid > tree_newest_zxid(t) && !entry->failed && !answer->body->failed);
+    CHECK(!t->loading && request->zxid > tree_newest_zxid(t) && !entry->failed &&
+          !answer->body->failed);
     struct write w = {.t = t,
                       .rq = request,
                       .entry = entry,
@@ -347,7 +352,8 @@ enum tree_verdict tree_prepare(struct tree *t, const struct tree_request *reques
                       .reply_start = answer->body->size};
     struct request q;
     int rc = request_decode(request->op, request->body, &q);
-    if (rc && request->op->number != OP_MULTI) { /* an undecodable multi takes its zxid (section 2) */
+    /* An undecodable multi takes its zxid (section 2), nothing else does. */
+    if (rc && request->op->number != OP_MULTI) {
         answer->err = rc;
         return TREE_NO_TXN;
     }

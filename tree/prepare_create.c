@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* create, create2, createContainer, createTTL: semantics.md sections 4.1 and 8, client-protocol.md section 7. */
+/* create, create2, createContainer, createTTL: semantics.md sections 4.1 and 8, client-protocol.md
+ * section 7. */
 #include <stdio.h>
 
 #include "tree/prepare_internal.h"
@@ -56,9 +57,10 @@ static bool close_fits(const struct write *w, struct bytes path)
     return CLOSE_SESSION_BYTES_MIN + o->close_bytes + 4 + path.size <= w->t->config.entry_bytes_max;
 }
 
-/* Steps 4 to 13. *path: in the one asked for, out the final one. *parent_cversion: the parent's new one. */
-static int create_check(struct write *w, const struct request *q, const struct create_mode *mode, struct bytes *path,
-                        int32_t *parent_cversion)
+/* Steps 4 to 13. *path: in the one asked for, out the final one. *parent_cversion: the parent's new
+ * one. */
+static int create_check(struct write *w, const struct request *q, const struct create_mode *mode,
+                        struct bytes *path, int32_t *parent_cversion)
 {
     struct tree *t = w->t;
     const struct owner *o = mode->ephemeral ? ledger_owner(&t->ledger, w->rq->session) : NULL;
@@ -89,7 +91,8 @@ static int create_check(struct write *w, const struct request *q, const struct c
         return ZK_QUOTAEXCEEDED;
     if (mode->ephemeral && !close_fits(w, *path))
         return ZK_BADARGUMENTS;
-    /* At its end the counter stays where it is, as upstream's tree does (semantics.md, Additions 10). */
+    /* At its end the counter stays where it is, as upstream's tree does (semantics.md, Additions
+     * 10). */
     *parent_cversion = parent->cversion == INT32_MAX ? INT32_MAX : parent->cversion + 1;
     return 0;
 }

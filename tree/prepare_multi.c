@@ -3,7 +3,7 @@
 /* multi: semantics.md section 11, client-protocol.md section 10, disk-formats.md section 3.4. */
 #include "tree/prepare_internal.h"
 
-#define PART_HEADER_BYTES 8                        /* type, length */
+#define PART_HEADER_BYTES 8 /* type, length */
 #define PART_ERROR_BYTES (PART_HEADER_BYTES + 4)
 
 static int part_operation(struct write *w, const struct multi_op *part)
@@ -55,7 +55,8 @@ static int32_t failed_code(int32_t i, int32_t failed, int32_t code)
 }
 
 /* Parts from `from` on, each an error. @return as write_room. */
-static int failed_parts_log(struct write *w, int32_t from, int32_t count, int32_t failed, int32_t code)
+static int failed_parts_log(struct write *w, int32_t from, int32_t count, int32_t failed,
+                            int32_t code)
 {
     struct jute_writer out;
     int rc = write_room(w, (size_t)(count - from) * PART_ERROR_BYTES, &out);
@@ -64,9 +65,10 @@ static int failed_parts_log(struct write *w, int32_t from, int32_t count, int32_
     return rc;
 }
 
-/* Everything was undone: log and answer which operation it was. `good` is the entry's size behind the last part that
- * went well, `parts` the size before the first. */
-static int multi_fail(struct write *w, size_t parts, size_t good, int32_t count, int32_t failed, int32_t code)
+/* Everything was undone: log and answer which operation it was. `good` is the entry's size behind
+ * the last part that went well, `parts` the size before the first. */
+static int multi_fail(struct write *w, size_t parts, size_t good, int32_t count, int32_t failed,
+                      int32_t code)
 {
     tree_abort(w->t);
     write_cut(w, good, w->reply_start);
@@ -77,8 +79,8 @@ static int multi_fail(struct write *w, size_t parts, size_t good, int32_t count,
     }
     rc = failed_parts_log(w, failed, count, failed, code);
     if (rc == ZK_BADARGUMENTS) {
-        /* Not room enough for the bodies that will not be applied: say what became of each instead. A request has at
-         * least 17 bytes for each operation, so this fits. */
+        /* Not room enough for the bodies that will not be applied: say what became of each instead.
+         * A request has at least 17 bytes for each operation, so this fits. */
         write_cut(w, parts, w->reply_start);
         rc = failed_parts_log(w, 0, count, failed, code);
     }
@@ -107,7 +109,8 @@ int prepare_multi(struct write *w, const struct request *q)
     struct multi_op part;
     for (int32_t i = 0; multi_next(&r, &part); i++) {
         rc = part_prepare(w, &part);
-        if (rc == TREE_ENOMEM || rc == ZK_MARSHALLINGERROR) /* a null where none may be: the whole request (Additions 1) */
+        /* A null where none may be fails the whole request (semantics.md, Additions 1). */
+        if (rc == TREE_ENOMEM || rc == ZK_MARSHALLINGERROR)
             return rc;
         if (rc)
             return multi_fail(w, parts, good, count, i, rc);

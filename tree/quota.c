@@ -25,7 +25,8 @@ void quota_init(struct quota *q)
 
 /* --- text --- */
 
-/* One "key=value"; what follows a second "=" is not looked at (the lone "=" before the hard limits). */
+/* One "key=value"; what follows a second "=" is not looked at (the lone "=" before the hard
+ * limits). */
 static bool item_read(struct bytes item, struct quota_text *out)
 {
     const uint8_t *equals = memchr(item.data, '=', item.size);
@@ -76,13 +77,16 @@ bool quota_text_read(struct bytes text, struct quota_text *out)
 
 size_t quota_text_write(const struct quota_text *q, char out[QUOTA_TEXT_BYTES_MAX])
 {
-    int n = snprintf(out, QUOTA_TEXT_BYTES_MAX, "count=%" PRId64 ",bytes=%" PRId64, q->count, q->bytes);
+    int n =
+        snprintf(out, QUOTA_TEXT_BYTES_MAX, "count=%" PRId64 ",bytes=%" PRId64, q->count, q->bytes);
     if (q->byte_hard != -1 || q->count_hard != -1)
         n += snprintf(out + n, QUOTA_TEXT_BYTES_MAX - (size_t)n, "=");
     if (q->byte_hard != -1)
-        n += snprintf(out + n, QUOTA_TEXT_BYTES_MAX - (size_t)n, ";byteHardLimit=%" PRId64, q->byte_hard);
+        n += snprintf(out + n, QUOTA_TEXT_BYTES_MAX - (size_t)n, ";byteHardLimit=%" PRId64,
+                      q->byte_hard);
     if (q->count_hard != -1)
-        n += snprintf(out + n, QUOTA_TEXT_BYTES_MAX - (size_t)n, ";countHardLimit=%" PRId64, q->count_hard);
+        n += snprintf(out + n, QUOTA_TEXT_BYTES_MAX - (size_t)n, ";countHardLimit=%" PRId64,
+                      q->count_hard);
     CHECK(n > 0 && n < QUOTA_TEXT_BYTES_MAX);
     return (size_t)n;
 }
@@ -244,18 +248,22 @@ int quota_removed(struct tree *t, struct bytes path, uint32_t data_bytes)
     return rc ? rc : usage_add(t, path, -1, -(int64_t)data_bytes);
 }
 
-int quota_changed(struct tree *t, struct bytes path, uint32_t data_bytes_before, uint32_t data_bytes)
+int quota_changed(struct tree *t, struct bytes path, uint32_t data_bytes_before,
+                  uint32_t data_bytes)
 {
     return usage_add(t, path, 0, (int64_t)data_bytes - data_bytes_before);
 }
 
-/* Data of a quota node as readers see it: usage that is not yet visible does not count (section 15). */
-static bool visible_text(struct tree *t, struct bytes root, struct bytes name, struct quota_text *out)
+/* Data of a quota node as readers see it: usage that is not yet visible does not count (section
+ * 15). */
+static bool visible_text(struct tree *t, struct bytes root, struct bytes name,
+                         struct quota_text *out)
 {
     struct bytes node = node_of(root, name);
     if (!node.data)
         return false;
-    const struct version *v = tree_get(t->store, store_key(t->store, node), store_visible(t->store));
+    const struct version *v =
+        tree_get(t->store, store_key(t->store, node), store_visible(t->store));
     bool ok = v && quota_text_read(version_data(v), out);
     free((void *)node.data);
     return ok;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Quotas (semantics.md section 15): which subtrees have one, keeping their usage, and refusing what exceeds it.
+ * Quotas (semantics.md section 15): which subtrees have one, keeping their usage, and refusing what
+ * exceeds it.
  *
- *   /zookeeper/quota + S + /zookeeper_limits   exists: S is a quota root (a mark in the ledger)
- *   /zookeeper/quota + S + /zookeeper_stats    its data is rewritten by every change at or below S, in the same txn
+ *   /zookeeper/quota + S + /zookeeper_limits  exists: S is a quota root (a mark in the ledger)
+ *   /zookeeper/quota + S + /zookeeper_stats   rewritten by every change at or below S, in its txn
  *
- * Is: bookkeeping on top of the store, undone with the txn. Text that clients wrote and that does not parse has no
- * effect; the node /zookeeper/quota/zookeeper_limits (a quota on nothing) is a plain node.
+ * Is: bookkeeping on top of the store, undone with the txn. Text that clients wrote and that does
+ * not parse has no effect; the node /zookeeper/quota/zookeeper_limits (a quota on nothing) is a
+ * plain node.
  *
- * Finding the deepest root of a path is one pass over the path: a polynomial hash modulo 2^61 - 1 with a secret base,
- * looked up at each "/". Context: writer only.
+ * Finding the deepest root of a path is one pass over the path: a polynomial hash modulo 2^61 - 1
+ * with a secret base, looked up at each "/". Context: writer only.
  */
 #ifndef SENGI_TREE_QUOTA_H
 #define SENGI_TREE_QUOTA_H
@@ -22,18 +24,23 @@ struct tree;
 struct quota {
     uint64_t base;         /* of the hash; secret */
     uint32_t longest_root; /* no root is longer, in bytes */
-    bool stale;            /* loaded from a snapshot: usage is to be counted anew inside the next txn */
-    zxid_t refreshed;      /* the txn in which that was done; stale again if it is rolled back */
+    /* loaded from a snapshot: usage is to be counted anew inside the next txn */
+    bool stale;
+    /* the txn in which that was done; stale again if it is rolled back */
+    zxid_t refreshed;
 };
 
 void quota_init(struct quota *q);
 
-/** After a znode was added, before or after it is gone, after its data changed. 0 or TREE_ENOMEM. */
+/** After a znode was added, before or after it is gone, after its data changed. 0 or
+ * TREE_ENOMEM. */
 int quota_added(struct tree *t, struct bytes path, uint32_t data_bytes);
 int quota_removed(struct tree *t, struct bytes path, uint32_t data_bytes);
-int quota_changed(struct tree *t, struct bytes path, uint32_t data_bytes_before, uint32_t data_bytes);
+int quota_changed(struct tree *t, struct bytes path, uint32_t data_bytes_before,
+                  uint32_t data_bytes);
 
-/** May `count` znodes and `bytes` be added at path? @return 0 or ZK_QUOTAEXCEEDED. Only asked with enforce_quota. */
+/** May `count` znodes and `bytes` be added at path? @return 0 or ZK_QUOTAEXCEEDED. Only asked with
+ * enforce_quota. */
 int quota_check(struct tree *t, struct bytes path, int64_t count, int64_t bytes);
 
 /** A znode found while loading. 0 or TREE_ENOMEM. */

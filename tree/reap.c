@@ -3,7 +3,8 @@
 /* Which containers and TTL znodes have had their time (semantics.md section 14). */
 #include "tree/tree_internal.h"
 
-static bool due(const struct version *v, enum mark_kind kind, int64_t now_ms, int64_t never_used_ms_max)
+static bool due(const struct version *v, enum mark_kind kind, int64_t now_ms,
+                int64_t never_used_ms_max)
 {
     if (version_num_children(v) != 0)
         return false;
@@ -13,8 +14,8 @@ static bool due(const struct version *v, enum mark_kind kind, int64_t now_ms, in
     return v->cversion > 0 || (never_used_ms_max != 0 && age_ms > never_used_ms_max);
 }
 
-static uint32_t scan(struct tree *t, enum mark_kind kind, int64_t now_ms, int64_t never_used_ms_max, uint32_t max,
-                     struct buffer *out)
+static uint32_t scan(struct tree *t, enum mark_kind kind, int64_t now_ms, int64_t never_used_ms_max,
+                     uint32_t max, struct buffer *out)
 {
     struct mark_list *list = &t->ledger.lists[kind];
     uint64_t looks = list->count < REAP_SCAN_MAX ? list->count : REAP_SCAN_MAX;
@@ -38,8 +39,8 @@ static uint32_t scan(struct tree *t, enum mark_kind kind, int64_t now_ms, int64_
     return found;
 }
 
-uint32_t tree_reap_candidates(struct tree *t, int64_t now_ms, int64_t never_used_ms_max, uint32_t max,
-                              struct buffer *out)
+uint32_t tree_reap_candidates(struct tree *t, int64_t now_ms, int64_t never_used_ms_max,
+                              uint32_t max, struct buffer *out)
 {
     uint32_t found = scan(t, MARK_CONTAINER, now_ms, never_used_ms_max, max, out);
     return found + scan(t, MARK_TTL, now_ms, never_used_ms_max, max - found, out);

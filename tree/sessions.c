@@ -14,7 +14,8 @@ int tree_session_end(struct tree *t, session_id_t session)
         rc = tree_node_remove(t, mark_path(o->marks.first));
     if (rc == 0 && ledger_session_clear(&t->ledger, session))
         rc = TREE_ENOMEM;
-    /* Undo entries of this txn hold the owner if anything was removed; an owner without marks is a session. */
+    /* Undo entries of this txn hold the owner if anything was removed; an owner without marks is a
+     * session. */
     CHECK(o->references > 1);
     o->references--;
     return rc;
@@ -67,7 +68,8 @@ static bool prefix_is_all(struct bytes prefix)
     return slashes <= 1;
 }
 
-void tree_ephemerals_write(const struct tree *t, session_id_t session, struct bytes prefix, struct buffer *out)
+void tree_ephemerals_write(const struct tree *t, session_id_t session, struct bytes prefix,
+                           struct buffer *out)
 {
     const struct owner *o = ledger_owner(&t->ledger, session);
     bool all = prefix_is_all(prefix);
@@ -85,9 +87,11 @@ void tree_ephemerals_write(const struct tree *t, session_id_t session, struct by
 }
 
 void tree_ephemerals_each(const struct tree *t,
-                          void (*each)(void *ctx, session_id_t session, struct bytes path), void *ctx)
+                          void (*each)(void *ctx, session_id_t session, struct bytes path),
+                          void *ctx)
 {
-    for (const struct owner *o = ledger_owner_next(&t->ledger, NULL); o; o = ledger_owner_next(&t->ledger, o))
+    for (const struct owner *o = ledger_owner_next(&t->ledger, NULL); o;
+         o = ledger_owner_next(&t->ledger, o))
         for (const struct mark *m = o->marks.first; m; m = m->next)
             each(ctx, o->id, mark_path(m));
 }

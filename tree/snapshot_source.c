@@ -3,11 +3,12 @@
 /*
  * The exact state at the visible zxid, for a snapshot file, while writes go on.
  *
- *   copied when pinned   sessions (newest state with pending changes taken back), uses of all ACL lists
+ *   copied when pinned   sessions (newest state with pending changes taken back), uses of all ACL
+ *                        lists
  *   walked afterwards    znodes, by versions, as any reader at that zxid sees them
  *
- * A use of each list is held to the end, so that no id changes its meaning during the walk. Lists that only pending txns
- * use are written too: readers drop what no node refers to.
+ * A use of each list is held to the end, so that no id changes its meaning during the walk. Lists
+ * that only pending txns use are written too: readers drop what no node refers to.
  */
 #include <stdlib.h>
 
@@ -133,8 +134,8 @@ static void stat_read(const struct version *v, struct stat_persisted *out)
     out->pzxid = (zxid_t)be64_load(v->stat + STAT_PZXID);
 }
 
-bool tree_snapshot_next(struct tree_snapshot *s, struct bytes *path, struct bytes *data, int64_t *acl_key,
-                        struct stat_persisted *stat)
+bool tree_snapshot_next(struct tree_snapshot *s, struct bytes *path, struct bytes *data,
+                        int64_t *acl_key, struct stat_persisted *stat)
 {
     const struct version *v;
     if (!store_walk_next(s->walk, path, &v))

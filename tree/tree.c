@@ -148,7 +148,8 @@ static int mark_add(struct tree *t, struct bytes path, int64_t owner_raw)
     enum mark_kind kind = mark_kind_of(owner_raw);
     if (kind == MARK_KINDS)
         return 0;
-    return ledger_add(&t->ledger, kind, owner_raw, path, store_key(t->store, path).lo) ? TREE_ENOMEM : 0;
+    return ledger_add(&t->ledger, kind, owner_raw, path, store_key(t->store, path).lo) ? TREE_ENOMEM
+                                                                                       : 0;
 }
 
 int tree_node_add(struct tree *t, const struct store_node *node, int32_t parent_cversion)
@@ -186,7 +187,8 @@ static int leaf_remove(struct tree *t, struct bytes path)
 }
 
 /* Paths of a subtree, top first, as jute strings with their offsets behind them. */
-static int subtree_collect(struct tree *t, struct bytes path, struct buffer *paths, struct buffer *offsets)
+static int subtree_collect(struct tree *t, struct bytes path, struct buffer *paths,
+                           struct buffer *offsets)
 {
     struct store_walk *walk = store_walk_begin(t->store, path, INT64_MAX);
     struct bytes below;
@@ -225,8 +227,8 @@ int tree_node_remove(struct tree *t, struct bytes path)
     return LIKELY(version_num_children(v) == 0) ? leaf_remove(t, path) : subtree_remove(t, path);
 }
 
-int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version, zxid_t zxid,
-                       int64_t time_ms)
+int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version,
+                       zxid_t zxid, int64_t time_ms)
 {
     const struct version *v = tree_newest(t, path);
     CHECK(v);
@@ -236,7 +238,8 @@ int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int
     return quota_changed(t, path, before, data.size);
 }
 
-bool tree_allows(const struct tree *t, const struct version *v, int32_t perms, const struct auth_set *auth)
+bool tree_allows(const struct tree *t, const struct version *v, int32_t perms,
+                 const struct auth_set *auth)
 {
     return t->config.skip_acl || acl_allows(store_acls(t->store), v->acl, perms, auth);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What the files of the rules share (tree.c, prepare*.c, apply.c, quota.c, reap.c, load.c, snapshot_source.c): the tree,
- * and changes that keep store, ledger and quotas in step. Nobody outside tree/ includes this.
+ * What the files of the rules share (tree.c, prepare*.c, apply.c, quota.c, reap.c, load.c,
+ * snapshot_source.c): the tree, and changes that keep store, ledger and quotas in step. Nobody
+ * outside tree/ includes this.
  *
  *   tree_begin(z)   tree_node_add / _remove / _set_data, ledger_session_*   tree_end | tree_abort
  *
@@ -34,13 +35,15 @@ struct tree {
     struct ledger ledger;
     struct quota quota;
     struct load_acls load_acls;
-    bool loading; /* between tree_load_begin and tree_load_finish: no reader, txns are shown at once */
+    /* between tree_load_begin and tree_load_finish: no reader, txns are shown at once */
+    bool loading;
     uint64_t apply_ignored;
     struct buffer path, acl; /* scratch of one operation */
 };
 
-/** What a raw ephemeralOwner says (disk-formats.md section 3.5). TTLs are recognised whatever extended_types says, so that
- * switching the option off never turns TTL znodes into ephemerals of nobody. */
+/** What a raw ephemeralOwner says (disk-formats.md section 3.5). TTLs are recognised whatever
+ * extended_types says, so that switching the option off never turns TTL znodes into ephemerals of
+ * nobody. */
 enum owner_kind { OWNED_NONE, OWNED_SESSION, OWNED_CONTAINER, OWNED_TTL };
 enum owner_kind owner_kind_of(int64_t raw);
 
@@ -55,8 +58,8 @@ const struct version *tree_newest(struct tree *t, struct bytes path);
 int tree_node_add(struct tree *t, const struct store_node *node, int32_t parent_cversion);
 /** The znode exists. What is below it (possible only after replaying foreign data) goes too. */
 int tree_node_remove(struct tree *t, struct bytes path);
-int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version, zxid_t zxid,
-                       int64_t time_ms);
+int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version,
+                       zxid_t zxid, int64_t time_ms);
 
 /** closeSession: every ephemeral of the session goes, then the session. */
 int tree_session_end(struct tree *t, session_id_t session);
@@ -64,7 +67,8 @@ int tree_session_end(struct tree *t, session_id_t session);
 /** Book a znode that store_load put in place: mark and quota root, no undo left behind. */
 int tree_node_mark(struct tree *t, struct bytes path, int64_t owner_raw);
 
-bool tree_allows(const struct tree *t, const struct version *v, int32_t perms, const struct auth_set *auth);
+bool tree_allows(const struct tree *t, const struct version *v, int32_t perms,
+                 const struct auth_set *auth);
 
 /** Empty a scratch buffer. */
 static inline struct buffer *buffer_reset(struct buffer *b)

@@ -128,7 +128,8 @@ static void owner_drop(struct ledger *l, struct owner *o)
     free(o);
 }
 
-/* Make an owner a session or not, counting it and its reference. The caller holds a reference of its own. */
+/* Make an owner a session or not, counting it and its reference. The caller holds a reference of
+ * its own. */
 static void session_put(struct ledger *l, struct owner *o, bool is_session, int32_t timeout_ms)
 {
     if (is_session && !o->is_session) {
@@ -421,7 +422,8 @@ int ledger_session_clear(struct ledger *l, session_id_t id)
     return 0;
 }
 
-int ledger_add(struct ledger *l, enum mark_kind kind, session_id_t owner, struct bytes path, uint64_t hash)
+int ledger_add(struct ledger *l, enum mark_kind kind, session_id_t owner, struct bytes path,
+               uint64_t hash)
 {
     CHECK(kind < MARK_KINDS && path.data && !table_find(table_of(l, kind), path, hash));
     struct mark *m = undo_reserve_one(l) ? NULL : malloc(sizeof *m + path.size);
@@ -504,7 +506,8 @@ struct owner *ledger_owner_next(const struct ledger *l, const struct owner *afte
     return slot <= l->owners_mask ? l->owners[slot] : NULL;
 }
 
-static uint64_t list_check(const struct ledger *l, const struct mark_list *list, const struct owner *owner)
+static uint64_t list_check(const struct ledger *l, const struct mark_list *list,
+                           const struct owner *owner)
 {
     uint64_t count = 0, bytes = 0;
     for (const struct mark *m = list->first; m; m = m->next) {

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What txns mean beside the znodes: sessions, and which paths are ephemeral, container, TTL or quota root. Undoable txn
- * by txn, in step with the store.
+ * What txns mean beside the znodes: sessions, and which paths are ephemeral, container, TTL or
+ * quota root. Undoable txn by txn, in step with the store.
  *
  *   owner (a session, or an id that only owns ephemerals) --list--> mark(path) <--hash table-- path
  *   containers, ttls                                      --list--> mark(path)
  *
- *   undo:  [ ... | changes of txn 17, end of 17 | changes of txn 18, end of 18 | changes of the open txn ]
- *            forgotten once visible                  undone by rollback            undone by abort
+ *   undo: [ ... | changes of txn 17, end | changes of txn 18, end | changes of the open txn ]
+ *          forgotten once visible               undone by rollback      undone by abort
  *
  * Invariants
- *   L1  Undo entries ascend in zxid; each txn ends with a LEDGER_END that carries the tree digest after it.
- *   L2  An owner lives while it is a session, owns a mark, or is named by an undo entry; a removed mark lives in its undo
- *       entry. So undoing never allocates and cannot fail.
- *   L3  Entries of txns that are not yet visible are kept (ledger_forget), so the state at the visible zxid can always be
- *       derived: newest state, changes above taken back (ledger_each_session_at).
+ *   L1  Undo entries ascend in zxid; each txn ends with a LEDGER_END that carries the tree digest
+ *       after it.
+ *   L2  An owner lives while it is a session, owns a mark, or is named by an undo entry; a removed
+ *       mark lives in its undo entry. So undoing never allocates and cannot fail.
+ *   L3  Entries of txns that are not yet visible are kept (ledger_forget), so the state at the
+ *       visible zxid can always be derived: newest state, changes above taken back
+ *       (ledger_each_session_at).
  *
  * Context: writer only.
  */
@@ -78,13 +80,14 @@ struct mark_table {
 };
 
 struct ledger {
-    struct mark_table marks[2]; /* 0: znodes by kind, 1: quota roots */
+    struct mark_table marks[2];         /* 0: znodes by kind, 1: quota roots */
     struct mark_list lists[MARK_KINDS]; /* containers, TTLs, quota roots */
     struct owner **owners;
     uint64_t owners_mask, owners_count;
     uint64_t sessions, ephemerals;
     struct ledger_undo *undo; /* ring of undo_mask + 1 */
-    uint64_t undo_mask, undo_head, undo_tail; /* counters that only grow: head <= open_from <= tail */
+    /* counters that only grow: head <= open_from <= tail */
+    uint64_t undo_mask, undo_head, undo_tail;
     uint64_t open_from; /* first entry of the open txn */
     zxid_t open_zxid;   /* 0: none open */
     zxid_t base_zxid;   /* the last txn whose entries were forgotten */
@@ -119,7 +122,8 @@ int ledger_session_set(struct ledger *l, session_id_t id, int32_t timeout_ms);
 int ledger_session_clear(struct ledger *l, session_id_t id);
 /** @param hash of the path, any that ledger_find is asked with. Not there yet (CHECKed).
  *  @param owner only for MARK_EPHEMERAL. */
-int ledger_add(struct ledger *l, enum mark_kind kind, session_id_t owner, struct bytes path, uint64_t hash);
+int ledger_add(struct ledger *l, enum mark_kind kind, session_id_t owner, struct bytes path,
+               uint64_t hash);
 /** The mark is freed when the txn is forgotten. */
 int ledger_remove(struct ledger *l, struct mark *m);
 
@@ -136,7 +140,8 @@ void ledger_rotate(struct ledger *l, struct mark *m);
 
 /** Sessions as of `zxid` >= the forgotten ones. */
 void ledger_each_session_at(struct ledger *l, zxid_t zxid,
-                            void (*each)(void *ctx, session_id_t id, int32_t timeout_ms), void *ctx);
+                            void (*each)(void *ctx, session_id_t id, int32_t timeout_ms),
+                            void *ctx);
 /** Tree digest as of `zxid` >= the forgotten ones. */
 uint64_t ledger_digest_at(const struct ledger *l, zxid_t zxid);
 /** The state at zxid came from elsewhere (a snapshot). Nothing is kept at this point. */

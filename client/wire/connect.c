@@ -19,8 +19,9 @@ int connect_request_read(struct bytes frame, struct connect_request *out)
     return 0;
 }
 
-size_t connect_response_write(uint8_t out[CONNECT_RESPONSE_BYTES_MAX], session_id_t session, int32_t timeout_ms,
-                              const uint8_t *passwd, bool has_read_only, bool read_only)
+size_t connect_response_write(uint8_t out[CONNECT_RESPONSE_BYTES_MAX], session_id_t session,
+                              int32_t timeout_ms, const uint8_t *passwd, bool has_read_only,
+                              bool read_only)
 {
     CHECK(session == 0 || passwd);
     size_t bytes = CONNECT_RESPONSE_BYTES_MAX - (has_read_only ? 0 : 1);

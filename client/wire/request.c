@@ -4,7 +4,6 @@
 
 #include "client/wire/check.h"
 
-
 /* Create flags (section 7): an enumeration, not a mask. */
 enum { FLAGS_CONTAINER = 4, FLAGS_TTL = 5, FLAGS_SEQUENTIAL_TTL = 6 };
 
@@ -147,9 +146,10 @@ DECODER(set_watches)
     }
 }
 
-/* What an operation of a multi really is: inside a multi the flags win over the opcode (section 7; semantics.md,
- * Additions 4 and 5). NULL: the whole multi does not decode. */
-static const struct opcode_info *multi_effective(const struct opcode_info *asked, struct request *request)
+/* What an operation of a multi really is: inside a multi the flags win over the opcode (section 7;
+ * semantics.md, Additions 4 and 5). NULL: the whole multi does not decode. */
+static const struct opcode_info *multi_effective(const struct opcode_info *asked,
+                                                 struct request *request)
 {
     bool is_create = asked->number == OP_CREATE || asked->number == OP_CREATE2 ||
                      asked->number == OP_CREATE_CONTAINER || asked->number == OP_CREATE_TTL;
@@ -204,7 +204,8 @@ DECODER(multi)
     bool reads = op->number == OP_MULTI_READ;
     struct multi_op part;
     while (multi_read(r, &part)) {
-        bool fits = reads ? part.asked->in_multi_read && part.request.path.data : part.asked->in_multi;
+        bool fits =
+            reads ? part.asked->in_multi_read && part.request.path.data : part.asked->in_multi;
         if (!fits) {
             r->failed = true;
             return;

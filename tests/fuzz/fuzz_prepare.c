@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * A sequence of writes with arbitrary bodies: each is prepared, its entry applied to a second tree; some are taken back.
- * Both trees keep their invariants and equal digests, and every entry that was made can be read back.
+ * A sequence of writes with arbitrary bodies: each is prepared, its entry applied to a second tree;
+ * some are taken back. Both trees keep their invariants and equal digests, and every entry that was
+ * made can be read back.
  *
  *   input: { opcode byte, session byte, length 2 bytes, body }*
- *   A body that begins with 0xff is taken as a path index and arguments, so that the fuzzer reaches valid requests fast.
+ *   A body that begins with 0xff is taken as a path index and arguments, so that the fuzzer reaches
+ *   valid requests fast.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +44,17 @@ static void publish(struct tree *t)
 /* A short recipe -> a well-formed record of the opcode: path index, data length, flags, version. */
 static struct bytes recipe(const struct opcode_info *op, struct bytes in, struct buffer *out)
 {
-    static const char *paths[] = {"/a", "/a/b", "/a/b/c", "/d", "/zookeeper/quota/a", "/zookeeper/quota/a/zookeeper_limits",
-                                  "/zookeeper/quota/a/zookeeper_stats", "/", "/zookeeper/config", "/e/", "/q-"};
+    static const char *paths[] = {"/a",
+                                  "/a/b",
+                                  "/a/b/c",
+                                  "/d",
+                                  "/zookeeper/quota/a",
+                                  "/zookeeper/quota/a/zookeeper_limits",
+                                  "/zookeeper/quota/a/zookeeper_stats",
+                                  "/",
+                                  "/zookeeper/config",
+                                  "/e/",
+                                  "/q-"};
     uint8_t arg[5] = {0};
     memcpy(arg, in.data + 1, in.size - 1 < 5 ? in.size - 1 : 5);
     const char *path = paths[arg[0] % (sizeof paths / sizeof *paths)];
@@ -53,7 +64,9 @@ static struct bytes recipe(const struct opcode_info *op, struct bytes in, struct
         buffer_put_int(out, (int8_t)arg[1]);
     } else {
         if (op->number != OP_SET_ACL)
-            buffer_put_bytes(out, (struct bytes){(const uint8_t *)"count=1,bytes=9=;byteHardLimit=9", arg[2] % 33});
+            buffer_put_bytes(
+                out,
+                (struct bytes){(const uint8_t *)"count=1,bytes=9=;byteHardLimit=9", arg[2] % 33});
         if (op->number != OP_SET_DATA) {
             buffer_put_int(out, 1);
             buffer_put_int(out, arg[3] % 64 ? 31 : arg[4]);
@@ -76,9 +89,10 @@ struct run {
 
 static void run_request(struct run *r, uint8_t opcode, uint8_t session, struct bytes body)
 {
-    static const int32_t ops[] = {OP_CREATE, OP_CREATE2, OP_CREATE_CONTAINER, OP_CREATE_TTL, OP_DELETE, OP_SET_DATA,
-                                  OP_SET_ACL, OP_MULTI, OP_CREATE_SESSION, OP_CLOSE_SESSION, OP_DELETE_CONTAINER,
-                                  OP_RECONFIG};
+    static const int32_t ops[] = {
+        OP_CREATE,         OP_CREATE2,       OP_CREATE_CONTAINER, OP_CREATE_TTL,
+        OP_DELETE,         OP_SET_DATA,      OP_SET_ACL,          OP_MULTI,
+        OP_CREATE_SESSION, OP_CLOSE_SESSION, OP_DELETE_CONTAINER, OP_RECONFIG};
     const struct opcode_info *op = opcode_find(ops[opcode % (sizeof ops / sizeof *ops)]);
     struct tree_answer answer = {.body = &r->reply};
     if (body.size && body.data[0] == 0xff && op->number != OP_MULTI)
@@ -86,7 +100,8 @@ static void run_request(struct run *r, uint8_t opcode, uint8_t session, struct b
     struct tree_request rq = {.session = 1 + session % 3,
                               .op = op,
                               .body = body,
-                              .auth = op->number == OP_DELETE_CONTAINER || session & 4 ? NULL : r->auth,
+                              .auth =
+                                  op->number == OP_DELETE_CONTAINER || session & 4 ? NULL : r->auth,
                               .zxid = r->zxid + 1,
                               .time_ms = r->zxid * 10};
     r->entry.size = r->reply.size = 0;
@@ -107,7 +122,8 @@ static void run_request(struct run *r, uint8_t opcode, uint8_t session, struct b
     publish(r->t);
     CHECK(txn_entry_read((struct bytes){r->entry.data, (uint32_t)r->entry.size}, &txn) == TXN_OK);
     CHECK(tree_apply(r->second, &txn.header, txn.body_bytes) == 0);
-    CHECK(tree_digest(r->second) == tree_digest(r->t) && (!txn.has_digest || txn.digest.tree == tree_digest(r->t)));
+    CHECK(tree_digest(r->second) == tree_digest(r->t) &&
+          (!txn.has_digest || txn.digest.tree == tree_digest(r->t)));
     publish(r->second);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Any bytes as any request record: decoding touches only the record, and what it accepted can be walked. */
+/* Any bytes as any request record: decoding touches only the record, and what it accepted can be
+ * walked. */
 #include <stdlib.h>
 
 #include "client/wire/check.h"

@@ -14,8 +14,8 @@ static struct auth_set *auth_of(const char *ip, const char *digest)
 }
 
 /* Is a holder of (ip, digest) let in by one entry? */
-static bool allows(int32_t perms, const char *scheme, const char *id, int32_t wanted, const char *ip,
-                   const char *digest)
+static bool allows(int32_t perms, const char *scheme, const char *id, int32_t wanted,
+                   const char *ip, const char *digest)
 {
     struct acl_table *table = acl_table_create(NULL, NULL);
     struct buffer wire;
@@ -61,14 +61,22 @@ static void ip_entries_match_by_prefix_within_a_family(void **state)
         const char *entry, *peer;
         bool match;
     } rows[] = {
-        {"10.1.2.3", "10.1.2.3", true},       {"10.1.2.3", "10.1.2.4", false},
-        {"10.1.0.0/16", "10.1.255.9", true},  {"10.1.0.0/16", "10.2.0.0", false},
-        {"10.1.2.3/31", "10.1.2.2", true},    {"10.1.2.3/31", "10.1.2.4", false},
-        {"0.0.0.0/0", "9.9.9.9", true},       {"128.0.0.0/1", "127.0.0.1", false},
-        {"::1", "0:0:0:0:0:0:0:1", true},     {"2001:db8::/32", "2001:db8:5:0:0:0:0:9", true},
-        {"2001:db8::/33", "2001:db8:8000:0:0:0:0:9", false}, {"2001:db8::/33", "2001:db8:7fff:0:0:0:0:9", true},
-        {"::/0", "10.1.2.3", false},          {"0.0.0.0/0", "0:0:0:0:0:0:0:1", false},
-        {"1:2:3::7:8", "1:2:3:0:0:0:7:8", true}, {"1::", "1:0:0:0:0:0:0:0", true},
+        {"10.1.2.3", "10.1.2.3", true},
+        {"10.1.2.3", "10.1.2.4", false},
+        {"10.1.0.0/16", "10.1.255.9", true},
+        {"10.1.0.0/16", "10.2.0.0", false},
+        {"10.1.2.3/31", "10.1.2.2", true},
+        {"10.1.2.3/31", "10.1.2.4", false},
+        {"0.0.0.0/0", "9.9.9.9", true},
+        {"128.0.0.0/1", "127.0.0.1", false},
+        {"::1", "0:0:0:0:0:0:0:1", true},
+        {"2001:db8::/32", "2001:db8:5:0:0:0:0:9", true},
+        {"2001:db8::/33", "2001:db8:8000:0:0:0:0:9", false},
+        {"2001:db8::/33", "2001:db8:7fff:0:0:0:0:9", true},
+        {"::/0", "10.1.2.3", false},
+        {"0.0.0.0/0", "0:0:0:0:0:0:0:1", false},
+        {"1:2:3::7:8", "1:2:3:0:0:0:7:8", true},
+        {"1::", "1:0:0:0:0:0:0:0", true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (allows(PERM_ALL, "ip", rows[i].entry, PERM_READ, rows[i].peer, NULL) != rows[i].match)
@@ -86,7 +94,8 @@ static void super_the_server_itself_and_open_nodes_are_not_looked_at(void **stat
     put_acl(&wire, 0, "world", "anyone");
     assert_int_equal(0, acl_intern(table, (struct bytes){wire.data, (uint32_t)wire.size}, &closed));
     assert_int_equal(0, acl_intern(table, BYTES_OF("\0\0\0\0"), &empty));
-    struct auth_set *plain = auth_set_of_ip("1.2.3.4"), *super = auth_set_with(plain, text("super"), text(""));
+    struct auth_set *plain = auth_set_of_ip("1.2.3.4"),
+                    *super = auth_set_with(plain, text("super"), text(""));
     assert_false(acl_allows(table, closed, PERM_ALL, plain));
     assert_true(acl_allows(table, closed, PERM_ALL, super));
     assert_true(acl_allows(table, closed, PERM_ALL, NULL));
@@ -106,7 +115,8 @@ struct entry {
 };
 
 /* Fix a list; *count gets the number of entries stored. */
-static int fix(const struct entry *entries, int32_t n, const struct auth_set *auth, struct buffer *out)
+static int fix(const struct entry *entries, int32_t n, const struct auth_set *auth,
+               struct buffer *out)
 {
     struct buffer asked;
     buffer_init(&asked, 1 << 22);
@@ -201,7 +211,8 @@ static void single_entries_are_accepted_or_refused_by_their_scheme(void **state)
 static void auth_entries_become_the_logins_of_the_connection(void **state)
 {
     (void)state;
-    struct auth_set *one = auth_of("1.2.3.4", "bob:x"), *two = auth_set_with(one, text("digest"), text("eve:y"));
+    struct auth_set *one = auth_of("1.2.3.4", "bob:x"),
+                    *two = auth_set_with(one, text("digest"), text("eve:y"));
     struct auth_set *super = auth_set_with(two, text("super"), text(""));
     struct buffer out;
     struct jute_reader r;
@@ -211,9 +222,12 @@ static void auth_entries_become_the_logins_of_the_connection(void **state)
     assert_int_equal(0, fix(asked, 2, super, &out));
     assert_int_equal(3, be32_load(out.data));
     r = jute_reader_of(out.data + 4, out.size - 4);
-    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("bob:x")) && e.perms == PERM_READ);
-    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("eve:y")) && e.perms == PERM_READ);
-    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("anyone")) && e.perms == PERM_ALL);
+    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("bob:x")) &&
+                e.perms == PERM_READ);
+    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("eve:y")) &&
+                e.perms == PERM_READ);
+    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("anyone")) &&
+                e.perms == PERM_ALL);
     assert_false(acl_view_next(&r, &e));
     auth_set_drop(one);
     auth_set_drop(two);
@@ -227,7 +241,8 @@ static void exact_duplicates_are_removed_and_nulls_behind_equals_throw(void **st
     struct auth_set *auth = auth_set_of_ip("1.2.3.4");
     struct buffer out;
     buffer_init(&out, 1 << 16);
-    static const struct entry same[] = {{1, "world", "anyone"}, {2, "world", "anyone"}, {1, "world", "anyone"}};
+    static const struct entry same[] = {
+        {1, "world", "anyone"}, {2, "world", "anyone"}, {1, "world", "anyone"}};
     assert_int_equal(0, fix(same, 3, auth, &out));
     assert_int_equal(2, be32_load(out.data));
     static const struct entry behind[] = {{1, "world", "anyone"}, {1, NULL, "x"}};

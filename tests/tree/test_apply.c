@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Random lives of a tree. What was prepared is rolled back at random, what was committed is applied to a second tree from
- * the entries alone, and a snapshot pinned in the middle of it all, with txns pending, is loaded into a third tree that
- * replays the rest. All must be equal to the last byte of every Stat, ACL, session and ephemeral, and every digest in an
- * entry must be the tree's.
+ * Random lives of a tree. What was prepared is rolled back at random, what was committed is applied
+ * to a second tree from the entries alone, and a snapshot pinned in the middle of it all, with txns
+ * pending, is loaded into a third tree that replays the rest. All must be equal to the last byte of
+ * every Stat, ACL, session and ephemeral, and every digest in an entry must be the tree's.
  */
 #include <inttypes.h>
 
@@ -35,19 +35,36 @@ static uint32_t draw(struct life *l, uint32_t below)
 static const char *draw_path(struct life *l)
 {
     static const char *paths[] = {
-        "/a",       "/a/b",    "/a/b/c",  "/a/c",     "/b",       "/b/d",
-        "/c",       "/c/e",    "/",       "/zookeeper/quota/a",   "/zookeeper/quota/a/b",
-        "/zookeeper/quota/a/zookeeper_limits",  "/zookeeper/quota/a/zookeeper_stats",
-        "/zookeeper/quota/a/b/zookeeper_limits", "/zookeeper/quota/a/b/zookeeper_stats",
-        "/zookeeper/quota/zookeeper_limits", "/zookeeper", "/a/", "nope", "/x/y/z", "/zookeeper/config",
+        "/a",
+        "/a/b",
+        "/a/b/c",
+        "/a/c",
+        "/b",
+        "/b/d",
+        "/c",
+        "/c/e",
+        "/",
+        "/zookeeper/quota/a",
+        "/zookeeper/quota/a/b",
+        "/zookeeper/quota/a/zookeeper_limits",
+        "/zookeeper/quota/a/zookeeper_stats",
+        "/zookeeper/quota/a/b/zookeeper_limits",
+        "/zookeeper/quota/a/b/zookeeper_stats",
+        "/zookeeper/quota/zookeeper_limits",
+        "/zookeeper",
+        "/a/",
+        "nope",
+        "/x/y/z",
+        "/zookeeper/config",
     };
     return paths[draw(l, sizeof paths / sizeof *paths)];
 }
 
 static const char *draw_data(struct life *l)
 {
-    static const char *data[] = {"", "x", "some data", NULL, "count=3,bytes=10", "count=-1,bytes=7=;countHardLimit=9",
-                                 "count=x"};
+    static const char *data[] = {
+        "",       "x", "some data", NULL, "count=3,bytes=10", "count=-1,bytes=7=;countHardLimit=9",
+        "count=x"};
     static char large[3000];
     uint32_t i = draw(l, 8);
     memset(large, 'L', sizeof large - 1);
@@ -133,8 +150,8 @@ static void put_draw_operation(struct life *l, int32_t op)
 
 static void put_draw_multi(struct life *l)
 {
-    static const int32_t ops[] = {OP_CREATE, OP_CREATE, OP_CREATE2, OP_CREATE_CONTAINER, OP_CREATE_TTL,
-                                  OP_DELETE, OP_SET_DATA, OP_CHECK};
+    static const int32_t ops[] = {OP_CREATE,     OP_CREATE, OP_CREATE2,  OP_CREATE_CONTAINER,
+                                  OP_CREATE_TTL, OP_DELETE, OP_SET_DATA, OP_CHECK};
     for (uint32_t n = draw(l, 5); n > 0; n--) {
         int32_t op = ops[draw(l, sizeof ops / sizeof *ops)];
         put_multi_header(&l->e.body, op);
@@ -146,9 +163,11 @@ static void put_draw_multi(struct life *l)
 /* One random request; its entry goes to `out` if it became a txn. */
 static void life_request(struct life *l, struct buffer *out)
 {
-    static const int32_t ops[] = {OP_CREATE, OP_CREATE, OP_CREATE, OP_CREATE2, OP_CREATE_CONTAINER, OP_CREATE_TTL,
-                                  OP_DELETE, OP_DELETE, OP_SET_DATA, OP_SET_DATA, OP_SET_ACL, OP_MULTI, OP_MULTI,
-                                  OP_CREATE_SESSION, OP_CREATE_SESSION, OP_CLOSE_SESSION, OP_DELETE_CONTAINER};
+    static const int32_t ops[] = {
+        OP_CREATE,        OP_CREATE,          OP_CREATE, OP_CREATE2,        OP_CREATE_CONTAINER,
+        OP_CREATE_TTL,    OP_DELETE,          OP_DELETE, OP_SET_DATA,       OP_SET_DATA,
+        OP_SET_ACL,       OP_MULTI,           OP_MULTI,  OP_CREATE_SESSION, OP_CREATE_SESSION,
+        OP_CLOSE_SESSION, OP_DELETE_CONTAINER};
     int32_t op = ops[draw(l, sizeof ops / sizeof *ops)], err;
     l->e.now_ms += draw(l, 100);
     if (op == OP_MULTI)
@@ -156,10 +175,11 @@ static void life_request(struct life *l, struct buffer *out)
     else
         put_draw_operation(l, op);
     bool server = op == OP_CREATE_SESSION || op == OP_DELETE_CONTAINER || draw(l, 10) == 0;
-    err = server ? env_send_server(&l->e, draw_session(l), op) : env_send(&l->e, draw_session(l), op);
+    err =
+        server ? env_send_server(&l->e, draw_session(l), op) : env_send(&l->e, draw_session(l), op);
     l->done[err ? 1 : 0]++;
-    l->done[3] += op == OP_MULTI && l->e.reply.size > 4 && be32_load(l->e.reply.data) == (uint32_t)-1 &&
-                  l->e.reply.data[4] == 0;
+    l->done[3] += op == OP_MULTI && l->e.reply.size > 4 &&
+                  be32_load(l->e.reply.data) == (uint32_t)-1 && l->e.reply.data[4] == 0;
     out->size = 0;
     buffer_put_raw(out, l->e.last_entry.data, l->e.last_entry.size);
 }
@@ -246,8 +266,8 @@ static void replay(struct tree *t, const struct buffer *log)
     }
 }
 
-/* Usage of quotas is counted anew after loading, and differs from the running count where roots are nested or limits
- * came after the nodes (as upstream): compare what does not depend on it. */
+/* Usage of quotas is counted anew after loading, and differs from the running count where roots are
+ * nested or limits came after the nodes (as upstream): compare what does not depend on it. */
 static void assert_equal_but_for_usage(struct tree *a, struct tree *b, int step)
 {
     struct buffer x, y;
@@ -258,7 +278,8 @@ static void assert_equal_but_for_usage(struct tree *a, struct tree *b, int step)
     assert_dumps_equal(&x, &y, "sessions after snapshot and replay", step);
     assert_true(tree_digest(a) == tree_digest(b));
     assert_true(store_counters(tree_store(a))->nodes == store_counters(tree_store(b))->nodes);
-    assert_true(store_counters(tree_store(a))->ephemerals == store_counters(tree_store(b))->ephemerals);
+    assert_true(store_counters(tree_store(a))->ephemerals ==
+                store_counters(tree_store(b))->ephemerals);
     buffer_free(&x);
     buffer_free(&y);
 }
@@ -333,7 +354,8 @@ static int apply(struct tree *t, const struct txn_header *h, struct buffer *body
     return rc;
 }
 
-static void put_create_txn(struct buffer *b, const char *path, const char *data, bool ephemeral, int32_t cversion)
+static void put_create_txn(struct buffer *b, const char *path, const char *data, bool ephemeral,
+                           int32_t cversion)
 {
     buffer_put_bytes(b, text(path));
     buffer_put_bytes(b, text(data));
@@ -484,7 +506,8 @@ static void close_session_removes_listed_paths_and_what_is_left(void **state)
     assert_int_equal(1, version_num_children(node(&r, "/")));
     assert_int_equal(0, tree_session_count(r.t));
     assert_int_equal(0, r.t->ledger.owners_count - 1); /* kept by the undo log only */
-    r.h.client_id = 99; /* a session nobody knows, and the body of servers without closeSessionTxn */
+    r.h.client_id =
+        99; /* a session nobody knows, and the body of servers without closeSessionTxn */
     assert_int_equal(0, replayed_apply(&r, OP_CLOSE_SESSION));
     replayed_free(&r);
 }
@@ -526,7 +549,8 @@ static void txns_that_no_server_could_have_logged_are_refused(void **state)
     assert_int_equal(ZK_MARSHALLINGERROR, replayed_apply(&r, OP_CREATE));
     r.h.zxid = -1;
     put_create_txn(&r.body, "/a", "", false, 1);
-    assert_int_equal(ZK_MARSHALLINGERROR, replayed_apply(&r, OP_CREATE)); /* zxid 0: not above the newest */
+    assert_int_equal(ZK_MARSHALLINGERROR,
+                     replayed_apply(&r, OP_CREATE)); /* zxid 0: not above the newest */
     assert_true(tree_digest(r.t) == 1371985504);
     replayed_free(&r);
 }

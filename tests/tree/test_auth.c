@@ -4,7 +4,8 @@
 
 #define SUPER_ADMIN "super:xQJmxLMiHGwaqBvst5y6rkB6HQs="
 
-static struct auth_config config = {.digest_enabled = true, .digest_algorithm = "SHA1", .super_digest = SUPER_ADMIN};
+static struct auth_config config = {
+    .digest_enabled = true, .digest_algorithm = "SHA1", .super_digest = SUPER_ADMIN};
 
 static bool has(const struct auth_set *set, const char *scheme, const char *id)
 {
@@ -19,7 +20,8 @@ static int serve(struct auth_set **set, const char *scheme, const char *auth)
     return auth_serve(&config, set, text(scheme), text(auth));
 }
 
-/* semantics.md 6.3; without a colon as DigestAuthenticationProvider.generateDigest of 3.8.0 answers. */
+/* semantics.md 6.3; without a colon as DigestAuthenticationProvider.generateDigest of 3.8.0
+ * answers. */
 static void digest_logins_give_the_known_ids(void **state)
 {
     (void)state;

@@ -20,12 +20,20 @@ static void nodes_come_back_with_every_number(void **state)
     (void)state;
     struct tree *t = tree_empty();
     struct stat_persisted zero = {0};
-    struct stat_persisted s = {.czxid = 1, .mzxid = 2, .ctime = 3, .mtime = 4, .version = 5, .cversion = 6,
-                               .aversion = 7, .pzxid = 9};
+    struct stat_persisted s = {.czxid = 1,
+                               .mzxid = 2,
+                               .ctime = 3,
+                               .mtime = 4,
+                               .version = 5,
+                               .cversion = 6,
+                               .aversion = 7,
+                               .pzxid = 9};
     assert_int_equal(0, tree_load_begin(t, 0x20));
     assert_int_equal(0, tree_load_session(t, SESSION_A, 4000));
-    assert_int_equal(0, tree_load_acl(t, 7, BYTES_OF("\0\0\0\1\0\0\0\1\0\0\0\5world\0\0\0\6anyone")));
-    assert_int_equal(0, tree_load_acl(t, 3, BYTES_OF("\0\0\0\1\0\0\0\2\0\0\0\5world\0\0\0\6anyone")));
+    assert_int_equal(0,
+                     tree_load_acl(t, 7, BYTES_OF("\0\0\0\1\0\0\0\1\0\0\0\5world\0\0\0\6anyone")));
+    assert_int_equal(0,
+                     tree_load_acl(t, 3, BYTES_OF("\0\0\0\1\0\0\0\2\0\0\0\5world\0\0\0\6anyone")));
     assert_int_equal(0, tree_load_node(t, text(""), text(""), -1, &zero));
     assert_int_equal(0, tree_load_node(t, text("/p"), BYTES_NULL, 7, &s));
     s.ephemeral_owner = SESSION_A;
@@ -43,7 +51,8 @@ static void nodes_come_back_with_every_number(void **state)
     assert_int_equal(2 * 6 - 3, stat_int(v, STAT_CVERSION));
     assert_int_equal(6, v->cversion);
     assert_int_equal(1, be32_load(acl_get(store_acls(tree_store(t)), v->acl)->wire + 4));
-    assert_int_equal(2, be32_load(acl_get(store_acls(tree_store(t)), node(t, "/p/e")->acl)->wire + 4));
+    assert_int_equal(2,
+                     be32_load(acl_get(store_acls(tree_store(t)), node(t, "/p/e")->acl)->wire + 4));
     assert_int_equal(SESSION_A, stat_long(node(t, "/p/e"), STAT_OWNER));
     assert_int_equal(0, stat_long(node(t, "/p/c"), STAT_OWNER));
     assert_true(version_owner_raw(node(t, "/p/t")) == (OWNER_TTL_MASK | 77));
@@ -51,7 +60,8 @@ static void nodes_come_back_with_every_number(void **state)
     assert_int_equal(1, t->ledger.lists[MARK_CONTAINER].count);
     assert_int_equal(1, t->ledger.lists[MARK_TTL].count);
     assert_non_null(node(t, "/zookeeper/config")); /* made where missing */
-    assert_int_equal(3, acl_count(store_acls(tree_store(t))) + 1); /* two of the file; READ is config's as well */
+    assert_int_equal(3, acl_count(store_acls(tree_store(t))) +
+                            1); /* two of the file; READ is config's as well */
     tree_checks(t);
     tree_destroy(t);
 }
@@ -71,7 +81,8 @@ static void what_cannot_be_a_snapshot_is_told_apart(void **state)
         assert_int_equal(ZK_BADARGUMENTS, tree_load_node(t, text(bad[i]), text(""), -1, &zero));
     assert_int_equal(ZK_MARSHALLINGERROR, tree_load_acl(t, 1, BYTES_OF("\0\0\0\1\0\0\0\1")));
     assert_int_equal(ZK_MARSHALLINGERROR, tree_load_acl(t, 1, BYTES_OF("\0\0\0\0x")));
-    assert_int_equal(0, tree_load_acl(t, 1, BYTES_OF("\xff\xff\xff\xff"))); /* a null vector lets everybody in */
+    assert_int_equal(
+        0, tree_load_acl(t, 1, BYTES_OF("\xff\xff\xff\xff"))); /* a null vector lets everybody in */
     assert_int_equal(0, tree_load_node(t, text("/open"), text(""), 1, &zero));
     assert_int_equal(0, tree_load_node(t, text("/lost"), text(""), 99, &zero)); /* ZOOKEEPER-4846 */
     assert_int_equal(0, tree_load_end(t));

@@ -29,9 +29,13 @@ static void a_fresh_tree_has_the_special_nodes_and_their_digest(void **state)
     static const struct {
         const char *path;
         int32_t cversion, aversion, children;
-    } rows[] = {{"/", -1, 0, 1}, {"/zookeeper", -2, 0, 2}, {"/zookeeper/quota", 0, 0, 0}, {"/zookeeper/config", 0, -1, 0}};
+    } rows[] = {{"/", -1, 0, 1},
+                {"/zookeeper", -2, 0, 2},
+                {"/zookeeper/quota", 0, 0, 0},
+                {"/zookeeper/config", 0, -1, 0}};
     for (size_t i = 0; i < 4; i++) {
-        const struct version *v = store_newest(tree_store(t), store_key(tree_store(t), text(rows[i].path)));
+        const struct version *v =
+            store_newest(tree_store(t), store_key(tree_store(t), text(rows[i].path)));
         assert_non_null(v);
         assert_int_equal(rows[i].cversion, stat_int(v, STAT_CVERSION));
         assert_int_equal(rows[i].aversion, stat_int(v, STAT_AVERSION));
@@ -54,15 +58,23 @@ static void create_checks_in_zookeepers_order(void **state)
         const char *path;
         int32_t flags, err;
     } rows[] = {
-        {"/a/b", 7, ZK_BADARGUMENTS},     {"/a/b", -1, ZK_BADARGUMENTS},
+        {"/a/b", 7, ZK_BADARGUMENTS},
+        {"/a/b", -1, ZK_BADARGUMENTS},
         {"/a/b", 5, ZK_BADARGUMENTS}, /* TTL by another opcode: ttl -1 */
-        {"foo", 0, ZK_BADARGUMENTS},      {"", 0, ZK_BADARGUMENTS},
-        {NULL, 0, ZK_MARSHALLINGERROR},   {"/nope/b", 0, ZK_NONODE},
-        {"/a//b", 0, ZK_NONODE},          {"/a/./b", 0, ZK_NONODE},
-        {"/a/.", 0, ZK_BADARGUMENTS},     {"/a/", 0, ZK_BADARGUMENTS},
-        {"//", 0, ZK_BADARGUMENTS},       {"/", 0, ZK_NODEEXISTS},
-        {"/a", 0, ZK_NODEEXISTS},         {"/e/x", 0, ZK_NOCHILDRENFOREPHEMERALS},
-        {"/e/.", 0, ZK_BADARGUMENTS},     {"/a/\x01", 0, ZK_BADARGUMENTS},
+        {"foo", 0, ZK_BADARGUMENTS},
+        {"", 0, ZK_BADARGUMENTS},
+        {NULL, 0, ZK_MARSHALLINGERROR},
+        {"/nope/b", 0, ZK_NONODE},
+        {"/a//b", 0, ZK_NONODE},
+        {"/a/./b", 0, ZK_NONODE},
+        {"/a/.", 0, ZK_BADARGUMENTS},
+        {"/a/", 0, ZK_BADARGUMENTS},
+        {"//", 0, ZK_BADARGUMENTS},
+        {"/", 0, ZK_NODEEXISTS},
+        {"/a", 0, ZK_NODEEXISTS},
+        {"/e/x", 0, ZK_NOCHILDRENFOREPHEMERALS},
+        {"/e/.", 0, ZK_BADARGUMENTS},
+        {"/a/\x01", 0, ZK_BADARGUMENTS},
         {"/a/\xed\xa0\x80", 0, ZK_BADARGUMENTS},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -140,8 +152,8 @@ static void set_data_checks_path_existence_and_version(void **state)
     assert_int_equal(2, stat_int(env_node(e, "/a"), STAT_VERSION));
 }
 
-static int32_t set_acl(struct env *e, const char *path, int32_t perms, const char *scheme, const char *id,
-                       int32_t version)
+static int32_t set_acl(struct env *e, const char *path, int32_t perms, const char *scheme,
+                       const char *id, int32_t version)
 {
     buffer_put_bytes(&e->body, text(path));
     buffer_put_int(&e->body, 1);
@@ -158,7 +170,8 @@ static void set_acl_checks_the_list_before_the_node_and_counts_aversion(void **s
     assert_int_equal(ZK_INVALIDACL, set_acl(e, "/nope", 31, "world", "nobody", -1));
     assert_int_equal(ZK_NONODE, set_acl(e, "/nope", 31, "world", "anyone", -1));
     assert_int_equal(ZK_BADVERSION, set_acl(e, "/a", 31, "world", "anyone", 1));
-    int64_t mtime = stat_long(env_node(e, "/a"), STAT_MTIME), mzxid = stat_long(env_node(e, "/a"), STAT_MZXID);
+    int64_t mtime = stat_long(env_node(e, "/a"), STAT_MTIME),
+            mzxid = stat_long(env_node(e, "/a"), STAT_MZXID);
     e->now_ms += 500;
     assert_int_equal(0, set_acl(e, "/a", PERM_READ | PERM_ADMIN, "world", "anyone", 0));
     assert_int_equal(STAT_BYTES, e->reply.size);
@@ -166,7 +179,8 @@ static void set_acl_checks_the_list_before_the_node_and_counts_aversion(void **s
     assert_int_equal(1, stat_int(v, STAT_AVERSION));
     assert_int_equal(mtime, stat_long(v, STAT_MTIME));
     assert_int_equal(mzxid, stat_long(v, STAT_MZXID));
-    assert_int_equal(ZK_NOAUTH, env_set_data(e, "/a", "x", 9)); /* before the version is looked at */
+    assert_int_equal(ZK_NOAUTH,
+                     env_set_data(e, "/a", "x", 9)); /* before the version is looked at */
     assert_int_equal(0, set_acl(e, "/a", PERM_WRITE, "world", "anyone", 1));
     assert_int_equal(ZK_NOAUTH, set_acl(e, "/a", PERM_ALL, "world", "anyone", 7));
     assert_int_equal(ZK_NOAUTH, env_create(e, "/a/b"));
@@ -187,7 +201,8 @@ static void super_is_let_in_everywhere_but_needs_a_well_formed_acl(void **state)
     assert_int_equal(ZK_BADARGUMENTS, env_delete(e, "/zookeeper/config", -1));
     auth_set_drop(e->auth);
     e->auth = plain;
-    assert_int_equal(ZK_NOAUTH, env_set_data(e, "/zookeeper/config", "y", -1)); /* world may only read */
+    assert_int_equal(ZK_NOAUTH,
+                     env_set_data(e, "/zookeeper/config", "y", -1)); /* world may only read */
 }
 
 /* --- Stat effects, section 9 --- */
@@ -319,7 +334,8 @@ static void reconfig_is_disabled_or_unimplemented_on_a_standalone_server(void **
         for (int i = 0; i < 3; i++)
             buffer_put_bytes(&e.body, BYTES_NULL);
         buffer_put_long(&e.body, -1);
-        assert_int_equal(enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIGDISABLED, env_send(&e, SESSION_A, OP_RECONFIG));
+        assert_int_equal(enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIGDISABLED,
+                         env_send(&e, SESSION_A, OP_RECONFIG));
         env_free(&e);
     }
 }
@@ -349,8 +365,12 @@ static void delete_container_is_for_the_reaper_only(void **state)
         const char *path;
         bool client;
         int32_t err;
-    } rows[] = {{"/c", true, ZK_BADARGUMENTS}, {"/nope", false, ZK_NONODE},      {"/zookeeper", false, ZK_BADARGUMENTS},
-                {"/c", false, ZK_NOTEMPTY},    {"/e", false, ZK_BADVERSION},     {"/c/x", false, 0},
+    } rows[] = {{"/c", true, ZK_BADARGUMENTS},
+                {"/nope", false, ZK_NONODE},
+                {"/zookeeper", false, ZK_BADARGUMENTS},
+                {"/c", false, ZK_NOTEMPTY},
+                {"/e", false, ZK_BADVERSION},
+                {"/c/x", false, 0},
                 {"/c", false, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         buffer_put_bytes(&e->body, text(rows[i].path));
@@ -379,7 +399,8 @@ static void assert_entry(struct env *e, const char *hex)
     assert_memory_equal(want, e->last_entry.data, n);
 }
 
-/* The history of log.100000001: open a session, create /a, ... with the ids and times of the example. */
+/* The history of log.100000001: open a session, create /a, ... with the ids and times of the
+ * example. */
 static void entries_are_the_worked_examples_to_the_byte(void **state)
 {
     (void)state;
@@ -395,14 +416,18 @@ static void entries_are_the_worked_examples_to_the_byte(void **state)
                      "00000002 0000000051c6d660");
     e.now_ms = 0x1a1f84c0320;
     assert_int_equal(0, env_create_as(&e, s, OP_CREATE, "/a", "x", 0));
-    assert_entry(&e, "0200000cad750000 00000001 0000000100000002 000001a1f84c0320 00000001 00000002 2f61 00000001 78"
-                     "00000001 0000001f 00000005 776f726c64 00000006 616e796f6e65 00 00000001"
-                     "00000002 00000001d2f48ed7");
+    assert_entry(
+        &e,
+        "0200000cad750000 00000001 0000000100000002 000001a1f84c0320 00000001 00000002 2f61"
+        "00000001 78"
+        "00000001 0000001f 00000005 776f726c64 00000006 616e796f6e65 00 00000001"
+        "00000002 00000001d2f48ed7");
     e.zxid = 0x100000009;
     e.cxid = 8;
     e.now_ms = 0x1a1f84c035c;
     assert_int_equal(ZK_NODEEXISTS, env_create_as(&e, s, OP_CREATE, "/a", "x", 0));
-    assert_entry(&e, "0200000cad750000 00000009 000000010000000a 000001a1f84c035c ffffffff ffffff92");
+    assert_entry(&e,
+                 "0200000cad750000 00000009 000000010000000a 000001a1f84c035c ffffffff ffffff92");
     env_free(&e);
 }
 
@@ -524,20 +549,28 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fresh_tree_has_the_special_nodes_and_their_digest),
         cmocka_unit_test_setup_teardown(create_checks_in_zookeepers_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_bad_acl_is_found_before_a_missing_parent, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bad_acl_is_found_before_a_missing_parent, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_ephemeral_needs_a_session, setup, teardown),
         cmocka_unit_test_setup_teardown(delete_checks_in_zookeepers_order, setup, teardown),
-        cmocka_unit_test_setup_teardown(set_data_checks_path_existence_and_version, setup, teardown),
-        cmocka_unit_test_setup_teardown(set_acl_checks_the_list_before_the_node_and_counts_aversion, setup, teardown),
-        cmocka_unit_test_setup_teardown(super_is_let_in_everywhere_but_needs_a_well_formed_acl, setup, teardown),
-        cmocka_unit_test_setup_teardown(creations_and_deletions_move_the_parents_numbers, setup, teardown),
-        cmocka_unit_test_setup_teardown(sequential_names_come_from_all_creations_so_far, setup, teardown),
+        cmocka_unit_test_setup_teardown(set_data_checks_path_existence_and_version, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(set_acl_checks_the_list_before_the_node_and_counts_aversion,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(super_is_let_in_everywhere_but_needs_a_well_formed_acl,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(creations_and_deletions_move_the_parents_numbers, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(sequential_names_come_from_all_creations_so_far, setup,
+                                        teardown),
         cmocka_unit_test(a_counter_at_its_end_sticks_and_answers_node_exists),
-        cmocka_unit_test_setup_teardown(the_opcode_decides_what_a_top_level_create_stores, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_opcode_decides_what_a_top_level_create_stores, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(create_ttl_with_bad_arguments_is_refused, setup, teardown),
         cmocka_unit_test(ttl_types_that_are_switched_off_are_unimplemented),
         cmocka_unit_test(reconfig_is_disabled_or_unimplemented_on_a_standalone_server),
-        cmocka_unit_test_setup_teardown(a_body_that_does_not_decode_takes_no_zxid_but_in_a_multi, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_body_that_does_not_decode_takes_no_zxid_but_in_a_multi,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(delete_container_is_for_the_reaper_only, setup, teardown),
         cmocka_unit_test(entries_are_the_worked_examples_to_the_byte),
         cmocka_unit_test(the_digest_of_a_tree_with_one_node_is_as_recorded),

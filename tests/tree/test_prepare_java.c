@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The logs that ZooKeeper itself wrote (tests/interop/fixtures), from the first txn on: applied, each digest in them must be
- * the tree's; turned back into requests and prepared, each entry must come out with the same bytes.
+ * The logs that ZooKeeper itself wrote (tests/interop/fixtures), from the first txn on: applied,
+ * each digest in them must be the tree's; turned back into requests and prepared, each entry must
+ * come out with the same bytes.
  */
 #include <inttypes.h>
 
@@ -42,7 +43,9 @@ static int32_t put_request(struct buffer *b, const struct txn_body *x)
         buffer_put_bytes(b, x->create.path);
         buffer_put_bytes(b, x->create.data);
         buffer_put_raw(b, x->create.acl.raw.data, x->create.acl.raw.size);
-        buffer_put_int(b, x->type == OP_CREATE_TTL ? 5 : x->type == OP_CREATE_CONTAINER ? 4 : x->create.ephemeral);
+        buffer_put_int(b, x->type == OP_CREATE_TTL         ? 5
+                          : x->type == OP_CREATE_CONTAINER ? 4
+                                                           : x->create.ephemeral);
         if (x->type == OP_CREATE_TTL)
             buffer_put_long(b, x->create.ttl_ms);
         return x->type;
@@ -108,7 +111,8 @@ static void prepare_entry(struct java *j, int32_t opcode, const struct txn *x, s
     j->entry.size = j->reply.size = 0;
     assert_int_equal(TREE_TXN, tree_prepare(j->t, &rq, &j->entry, &answer));
     if (j->entry.size != entry.size || memcmp(j->entry.data, entry.data, entry.size) != 0)
-        fail_msg("entry of txn 0x%" PRIx64 ", type %d, err %d differs", x->header.zxid, opcode, answer.err);
+        fail_msg("entry of txn 0x%" PRIx64 ", type %d, err %d differs", x->header.zxid, opcode,
+                 answer.err);
     j->prepared++;
 }
 
@@ -147,14 +151,16 @@ static void java_run(bool prepare)
         struct tree_config config = env_config();
         config.multi_create2 = true;
         struct auth_set *ip = auth_set_of_ip("127.0.0.1");
-        struct java j = {.t = env_tree(&config), .super = auth_set_with(ip, text("super"), text(""))};
+        struct java j = {.t = env_tree(&config),
+                         .super = auth_set_with(ip, text("super"), text(""))};
         auth_set_drop(ip);
         buffer_init(&j.body, 1 << 22);
         buffer_init(&j.entry, 1 << 22);
         buffer_init(&j.reply, 1 << 22);
         for (int n = 0; n < 6 && fixtures[i].logs[n]; n++) {
             char path[512];
-            snprintf(path, sizeof path, FIXTURES "%s/version-2/log.%s", fixtures[i].directory, fixtures[i].logs[n]);
+            snprintf(path, sizeof path, FIXTURES "%s/version-2/log.%s", fixtures[i].directory,
+                     fixtures[i].logs[n]);
             java_log(&j, path, prepare);
         }
         assert_int_equal(fixtures[i].txns, j.txns);

@@ -20,7 +20,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static void put_op_create(struct env *e, int32_t op, const char *path, const char *data, int32_t flags)
+static void put_op_create(struct env *e, int32_t op, const char *path, const char *data,
+                          int32_t flags)
 {
     put_multi_header(&e->body, op);
     put_create(&e->body, path, data, flags);
@@ -73,9 +74,10 @@ static void a_failed_multi_is_answered_as_in_the_worked_example(void **state)
     put_op_version(e, OP_DELETE, "/nope", -1);
     put_op_set(e, "/a", "z", -1);
     assert_int_equal(0, send_multi(e));
-    assert_hex(e->reply.data, e->reply.size,
-               "ffffffff 00 00000000 00000000 ffffffff 00 00000000 00000000 ffffffff 00 ffffff9b ffffff9b"
-               "ffffffff 00 fffffffe fffffffe ffffffff 01 ffffffff");
+    assert_hex(
+        e->reply.data, e->reply.size,
+        "ffffffff 00 00000000 00000000 ffffffff 00 00000000 00000000 ffffffff 00 ffffff9b ffffff9b"
+        "ffffffff 00 fffffffe fffffffe ffffffff 01 ffffffff");
     assert_int_equal(before + 1, e->zxid);
     assert_true(digest == tree_digest(e->t));
     assert_null(env_node(e, "/b"));
@@ -99,9 +101,10 @@ static void a_failed_multi_is_logged_as_in_the_worked_example(void **state)
     put_op_version(e, OP_DELETE, "/nope", -1);
     put_op_set(e, "/a", "z", -1);
     assert_int_equal(0, send_multi(e));
-    assert_hex(e->last_entry.data + 32, e->last_entry.size - 32 - 12,
-               "00000003 00000001 0000002c 000000032f6d32 0000000131 00000001 0000001f 00000005776f726c64"
-               "00000006616e796f6e65 00 00000006 ffffffff 00000004 ffffff9b ffffffff 00000004 fffffffe");
+    assert_hex(
+        e->last_entry.data + 32, e->last_entry.size - 32 - 12,
+        "00000003 00000001 0000002c 000000032f6d32 0000000131 00000001 0000001f 00000005776f726c64"
+        "00000006616e796f6e65 00 00000006 ffffffff 00000004 ffffff9b ffffffff 00000004 fffffffe");
     assert_int_equal(TXN_DIGEST_VERSION, be32_load(e->last_entry.data + e->last_entry.size - 12));
     assert_true(be64_load(e->last_entry.data + e->last_entry.size - 8) == tree_digest(e->t));
 }
@@ -184,7 +187,8 @@ static void a_failed_multi_gives_its_sequence_numbers_back(void **state)
     buffer_free(&after);
 }
 
-/* semantics.md, Additions 1: a null where none may be fails the whole request, when it is reached. */
+/* semantics.md, Additions 1: a null where none may be fails the whole request, when it is
+ * reached. */
 static void nulls_inside_a_multi_fail_the_whole_request(void **state)
 {
     struct env *e = *state;
@@ -231,7 +235,8 @@ static void result_and_log_types_follow_what_was_done(void **state)
     struct env *e = *state;
     static const struct {
         int32_t op, flags, result, logged;
-    } rows[] = {{OP_CREATE, 0, 1, 1},   {OP_CREATE, 4, 15, 19}, {OP_CREATE2, 0, 15, 1}, {OP_CREATE_CONTAINER, 0, 15, 19},
+    } rows[] = {{OP_CREATE, 0, 1, 1},     {OP_CREATE, 4, 15, 19},
+                {OP_CREATE2, 0, 15, 1},   {OP_CREATE_CONTAINER, 0, 15, 19},
                 {OP_CREATE_TTL, 0, 1, 1}, {OP_CREATE_TTL, 5, 15, 21}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char path[] = {'/', (char)('a' + i), 0};
@@ -300,15 +305,22 @@ int main(void)
 {
     reader_register();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_failed_multi_is_answered_as_in_the_worked_example, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_multi_is_logged_as_in_the_worked_example, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_multi_that_succeeds_answers_each_operation_by_its_kind, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_empty_multi_takes_a_zxid_and_answers_the_end_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_multi_is_answered_as_in_the_worked_example, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_failed_multi_is_logged_as_in_the_worked_example, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_multi_that_succeeds_answers_each_operation_by_its_kind,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_multi_takes_a_zxid_and_answers_the_end_only, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(later_operations_see_the_earlier_ones, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_multi_gives_its_sequence_numbers_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(nulls_inside_a_multi_fail_the_whole_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_multi_gives_its_sequence_numbers_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(nulls_inside_a_multi_fail_the_whole_request, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(result_and_log_types_follow_what_was_done, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_multi_of_ten_thousand_operations_is_done_or_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_multi_of_ten_thousand_operations_is_done_or_undone, setup,
+                                        teardown),
         cmocka_unit_test(a_multi_too_large_to_log_is_refused_in_a_form_that_fits),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

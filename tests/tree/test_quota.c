@@ -160,11 +160,15 @@ static void hard_limits_are_enforced_and_soft_ones_are_not(void **state)
     assert_int_equal(ZK_QUOTAEXCEEDED, create(e, "/h/b", "123456"));
     assert_int_equal(0, create(e, "/h/b", "12345"));
     assert_int_equal(ZK_QUOTAEXCEEDED, create(e, "/h/c", ""));
-    assert_int_equal(ZK_QUOTAEXCEEDED, env_set_data(e, "/h/a", "123456", 99)); /* before the version */
-    assert_int_equal(ZK_BADVERSION, env_set_data(e, "/h/a", "54321", 99));     /* same size: not checked */
-    assert_int_equal(0, env_set_data(e, "/zookeeper/quota/h/zookeeper_limits", "count=-1,bytes=-1=;byteHardLimit=4", -1));
+    assert_int_equal(ZK_QUOTAEXCEEDED,
+                     env_set_data(e, "/h/a", "123456", 99)); /* before the version */
+    assert_int_equal(ZK_BADVERSION,
+                     env_set_data(e, "/h/a", "54321", 99)); /* same size: not checked */
+    assert_int_equal(0, env_set_data(e, "/zookeeper/quota/h/zookeeper_limits",
+                                     "count=-1,bytes=-1=;byteHardLimit=4", -1));
     assert_int_equal(0, create(e, "/s/a", "more than one byte"));
-    assert_int_equal(ZK_QUOTAEXCEEDED, env_set_data(e, "/h/a", "1", -1)); /* shrinks, but stays above */
+    assert_int_equal(ZK_QUOTAEXCEEDED,
+                     env_set_data(e, "/h/a", "1", -1)); /* shrinks, but stays above */
     assert_int_equal(0, create(e, "/h/c", ""));
     assert_int_equal(0, env_set_data(e, "/zookeeper/quota/h/zookeeper_limits", "gibberish", -1));
     tree_publish(e->t);
@@ -203,7 +207,8 @@ static void odd_quota_nodes_are_plain_nodes(void **state)
     assert_data(e, "/zookeeper/quota/a/zookeeper_stats", "hostile too");
 }
 
-/* Written by a server whose snapshot was fuzzy: the stats are wrong and are counted anew with the first txn. */
+/* Written by a server whose snapshot was fuzzy: the stats are wrong and are counted anew with the
+ * first txn. */
 static void usage_is_counted_anew_after_loading(void **state)
 {
     (void)state;
@@ -211,8 +216,13 @@ static void usage_is_counted_anew_after_loading(void **state)
     struct stat_persisted zero = {0};
     static const struct {
         const char *path, *data;
-    } nodes[] = {{"", ""}, {"/a", "12"}, {"/a/b", "345"}, {"/zookeeper", ""}, {"/zookeeper/quota", ""},
-                 {"/zookeeper/quota/a", ""}, {"/zookeeper/quota/a/zookeeper_limits", "count=9"},
+    } nodes[] = {{"", ""},
+                 {"/a", "12"},
+                 {"/a/b", "345"},
+                 {"/zookeeper", ""},
+                 {"/zookeeper/quota", ""},
+                 {"/zookeeper/quota/a", ""},
+                 {"/zookeeper/quota/a/zookeeper_limits", "count=9"},
                  {"/zookeeper/quota/a/zookeeper_stats", "count=77,bytes=77"}};
     struct env e;
     env_init(&e, &config);
@@ -221,7 +231,8 @@ static void usage_is_counted_anew_after_loading(void **state)
     e.zxid = 9;
     assert_int_equal(0, tree_load_begin(e.t, 9));
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
-        assert_int_equal(0, tree_load_node(e.t, text(nodes[i].path), text(nodes[i].data), -1, &zero));
+        assert_int_equal(0,
+                         tree_load_node(e.t, text(nodes[i].path), text(nodes[i].data), -1, &zero));
     assert_int_equal(0, tree_load_end(e.t));
     assert_int_equal(0, tree_load_finish(e.t));
     assert_int_equal(0, env_create(&e, "/a/c"));
@@ -243,7 +254,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(usage_follows_creates_deletes_and_data, setup, teardown),
         cmocka_unit_test_setup_teardown(bookkeeping_makes_no_change_records, setup, teardown),
         cmocka_unit_test_setup_teardown(only_the_deepest_quota_of_a_path_counts, setup, teardown),
-        cmocka_unit_test_setup_teardown(hard_limits_are_enforced_and_soft_ones_are_not, setup_enforced, teardown),
+        cmocka_unit_test_setup_teardown(hard_limits_are_enforced_and_soft_ones_are_not,
+                                        setup_enforced, teardown),
         cmocka_unit_test_setup_teardown(without_enforcement_nothing_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_quota_nodes_are_plain_nodes, setup, teardown),
         cmocka_unit_test(usage_is_counted_anew_after_loading),

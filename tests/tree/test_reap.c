@@ -13,8 +13,8 @@ static const char *due(struct env *e, int64_t now_ms, int64_t never_used_ms_max,
     joined[0] = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct bytes path = jute_read_bytes(&r);
-        snprintf(joined + strlen(joined), sizeof joined - strlen(joined), "%s%.*s", i ? " " : "", (int)path.size,
-                 (const char *)path.data);
+        snprintf(joined + strlen(joined), sizeof joined - strlen(joined), "%s%.*s", i ? " " : "",
+                 (int)path.size, (const char *)path.data);
     }
     assert_false(r.failed || jute_left(&r));
     buffer_free(&out);

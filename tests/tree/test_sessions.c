@@ -42,7 +42,8 @@ static void closing_removes_the_sessions_ephemerals_and_nothing_else(void **stat
     for (int i = 0; i < 100; i++) {
         char path[32];
         snprintf(path, sizeof path, "/d/%d", i);
-        assert_int_equal(0, env_create_as(e, i % 2 ? SESSION_A : SESSION_B, OP_CREATE, path, "", 1));
+        assert_int_equal(0,
+                         env_create_as(e, i % 2 ? SESSION_A : SESSION_B, OP_CREATE, path, "", 1));
     }
     assert_int_equal(0, env_delete(e, "/d/1", -1));
     assert_int_equal(0, env_send(e, SESSION_A, OP_CLOSE_SESSION));
@@ -140,7 +141,8 @@ static void sessions_can_be_looked_at_as_of_any_pending_zxid(void **state)
         for (int n = 0; n < 3; n++) {
             random ^= random << 13, random ^= random >> 7, random ^= random << 17;
             int id = (int)(random >> 33) % IDS, timeout = (int)(random >> 20) % 3 ? z * 10 + n : 0;
-            assert_int_equal(0, timeout ? ledger_session_set(&l, id + 1, timeout) : ledger_session_clear(&l, id + 1));
+            assert_int_equal(0, timeout ? ledger_session_set(&l, id + 1, timeout)
+                                        : ledger_session_clear(&l, id + 1));
             history[z][id] = timeout;
         }
         assert_int_equal(0, ledger_end(&l, (uint64_t)z));
@@ -176,7 +178,8 @@ int main(void)
     reader_register();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sessions_are_found_with_their_timeout, setup, teardown),
-        cmocka_unit_test_setup_teardown(closing_removes_the_sessions_ephemerals_and_nothing_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(closing_removes_the_sessions_ephemerals_and_nothing_else,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_close_taken_back_brings_everything_back, setup, teardown),
         cmocka_unit_test_setup_teardown(ephemerals_are_listed_by_plain_prefix, setup, teardown),
         cmocka_unit_test(sessions_can_be_looked_at_as_of_any_pending_zxid),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* What a pinned snapshot gives is the visible state, to the last session, whatever is pending or happens later. */
+/* What a pinned snapshot gives is the visible state, to the last session, whatever is pending or
+ * happens later. */
 #include "tests/tree/tree_dump.h"
 
 /* Everything the snapshot gives, as bytes; ACL keys resolved. */
@@ -121,7 +122,10 @@ static void a_fresh_tree_gives_the_nodes_of_the_minimal_snapshot(void **state)
         const char *path;
         bool open;
         int32_t aversion;
-    } rows[] = {{"", true, 0}, {"/zookeeper", true, 0}, {"/zookeeper/config", false, -1}, {"/zookeeper/quota", true, 0}};
+    } rows[] = {{"", true, 0},
+                {"/zookeeper", true, 0},
+                {"/zookeeper/config", false, -1},
+                {"/zookeeper/quota", true, 0}};
     struct tree_config config = env_config();
     struct tree *t = env_tree(&config);
     struct tree_snapshot *s = tree_snapshot_begin(t);
@@ -139,7 +143,8 @@ static void a_fresh_tree_gives_the_nodes_of_the_minimal_snapshot(void **state)
         assert_true(data.data && data.size == 0);
         assert_int_equal(rows[i].open ? -1 : 1, key);
         assert_int_equal(rows[i].aversion, stat.aversion);
-        assert_true(stat.cversion == 0 && stat.ephemeral_owner == 0 && stat.pzxid == 0 && stat.version == 0);
+        assert_true(stat.cversion == 0 && stat.ephemeral_owner == 0 && stat.pzxid == 0 &&
+                    stat.version == 0);
     }
     assert_false(tree_snapshot_next(s, &path, &data, &key, &stat));
     tree_snapshot_end(t, &s);

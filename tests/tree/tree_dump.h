@@ -74,13 +74,15 @@ static inline void tree_dump(struct tree *t, struct buffer *out)
     assert_false(out->failed);
 }
 
-static inline void assert_dumps_equal(const struct buffer *a, const struct buffer *b, const char *what, int step)
+static inline void assert_dumps_equal(const struct buffer *a, const struct buffer *b,
+                                      const char *what, int step)
 {
     size_t n = a->size < b->size ? a->size : b->size, i = 0;
     while (i < n && a->data[i] == b->data[i])
         i++;
     if (i < n || a->size != b->size)
-        fail_msg("%s: trees differ at step %d, byte %zu of %zu and %zu", what, step, i, a->size, b->size);
+        fail_msg("%s: trees differ at step %d, byte %zu of %zu and %zu", what, step, i, a->size,
+                 b->size);
 }
 
 static inline void tree_checks(struct tree *t)

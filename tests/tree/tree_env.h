@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* A tree with sessions and clock of its own, and requests in one line: for the tests of the rules. */
+/* A tree with sessions and clock of its own, and requests in one line: for the tests of the
+ * rules. */
 #ifndef SENGI_TESTS_TREE_ENV_H
 #define SENGI_TESTS_TREE_ENV_H
 
@@ -112,7 +113,8 @@ static inline void put_path_version(struct buffer *b, const char *path, int32_t 
     buffer_put_int(b, version);
 }
 
-static inline void put_set_data(struct buffer *b, const char *path, const char *data, int32_t version)
+static inline void put_set_data(struct buffer *b, const char *path, const char *data,
+                                int32_t version)
 {
     buffer_put_bytes(b, text(path));
     buffer_put_bytes(b, text(data));
@@ -135,17 +137,19 @@ static inline void put_multi_end(struct buffer *b)
 
 /* --- sending --- */
 
-/* Prepare e->body as `opcode` of a session; empties it afterwards. @return the error code of the answer. */
+/* Prepare e->body as `opcode` of a session; empties it afterwards. @return the error code of the
+ * answer. */
 static inline int32_t env_send(struct env *e, session_id_t session, int32_t opcode)
 {
     struct tree_answer answer = {.body = &e->reply};
-    struct tree_request rq = {.session = session,
-                              .cxid = ++e->cxid,
-                              .op = opcode_find(opcode),
-                              .body = {e->body.data ? e->body.data : (const uint8_t *)"", (uint32_t)e->body.size},
-                              .auth = e->auth,
-                              .zxid = e->zxid + 1,
-                              .time_ms = e->now_ms};
+    struct tree_request rq = {
+        .session = session,
+        .cxid = ++e->cxid,
+        .op = opcode_find(opcode),
+        .body = {e->body.data ? e->body.data : (const uint8_t *)"", (uint32_t)e->body.size},
+        .auth = e->auth,
+        .zxid = e->zxid + 1,
+        .time_ms = e->now_ms};
     e->reply.size = 0;
     e->entry.size = 0;
     e->verdict = tree_prepare(e->t, &rq, &e->entry, &answer);
@@ -173,8 +177,8 @@ static inline void env_session(struct env *e, session_id_t id, int32_t timeout_m
     assert_int_equal(0, env_send_server(e, id, OP_CREATE_SESSION));
 }
 
-static inline int32_t env_create_as(struct env *e, session_id_t session, int32_t opcode, const char *path,
-                                    const char *data, int32_t flags)
+static inline int32_t env_create_as(struct env *e, session_id_t session, int32_t opcode,
+                                    const char *path, const char *data, int32_t flags)
 {
     put_create(&e->body, path, data, flags);
     return env_send(e, session, opcode);
@@ -198,7 +202,8 @@ static inline int32_t env_delete(struct env *e, const char *path, int32_t versio
     return env_send(e, SESSION_A, OP_DELETE);
 }
 
-static inline int32_t env_set_data(struct env *e, const char *path, const char *data, int32_t version)
+static inline int32_t env_set_data(struct env *e, const char *path, const char *data,
+                                   int32_t version)
 {
     put_set_data(&e->body, path, data, version);
     return env_send(e, SESSION_A, OP_SET_DATA);

@@ -11,7 +11,8 @@
 #include "client/wire/buffer.h"
 #include "client/wire/request.h"
 
-/* "00 01 61" -> bytes in a buffer of exactly that size, so that a sanitizer sees any read behind its end. */
+/* "00 01 61" -> bytes in a buffer of exactly that size, so that a sanitizer sees any read behind
+ * its end. */
 static struct bytes hex(const char *text)
 {
     static uint8_t *last[16];
@@ -124,7 +125,8 @@ static void every_record_cut_short_is_a_marshalling_error(void **state)
         {OP_GET_ACL, "00000002 2f61"},
         {OP_REMOVE_WATCHES, "00000002 2f61 00000001"},
         {OP_RECONFIG, "ffffffff 00000001 61 ffffffff ffffffffffffffff"},
-        {OP_SET_WATCHES2, "0000000000000005 00000001 00000002 2f61 00000000 ffffffff 00000000 00000001 00000000"},
+        {OP_SET_WATCHES2,
+         "0000000000000005 00000001 00000002 2f61 00000000 ffffffff 00000000 00000001 00000000"},
         {OP_MULTI, "0000000d 00 ffffffff 00000002 2f61 00000001 ffffffff 01 ffffffff"},
         {OP_MULTI_READ, "00000004 00 ffffffff 00000002 2f61 00 ffffffff 01 ffffffff"},
     };
@@ -150,10 +152,10 @@ static void lengths_and_counts_that_lie_are_refused_without_work(void **state)
         int32_t op;
         const char *text;
     } rows[] = {
-        {OP_GET_ACL, "7fffffff 2f61"},                                 /* longer than the frame */
-        {OP_GET_ACL, "fffffffe"},                                      /* negative, not null */
+        {OP_GET_ACL, "7fffffff 2f61"}, /* longer than the frame */
+        {OP_GET_ACL, "fffffffe"},      /* negative, not null */
         {OP_GET_ACL, "80000000"},
-        {OP_SET_ACL, "00000002 2f61 7fffffff 00000000 00000000"},      /* 2^31 entries */
+        {OP_SET_ACL, "00000002 2f61 7fffffff 00000000 00000000"}, /* 2^31 entries */
         {OP_CREATE, "00000002 2f61 00000000 00000002 0000001f 00000000 00000000 00000000"},
         {OP_SET_WATCHES, "0000000000000005 7fffffff 00000000 00000000"},
         {OP_SET_WATCHES, "0000000000000005 00000001 00000009 2f61 00000000 00000000"},
@@ -183,11 +185,13 @@ static void a_multi_is_walked_operation_by_operation(void **state)
 {
     (void)state;
     struct request q;
-    assert_int_equal(0, decode(OP_MULTI,
-                               HEAD("0000000d") "00000002 2f61 00000001" HEAD("00000001")
-                               "00000002 2f62 00000000" OPEN_ACL "00000000" HEAD("00000002")
-                               "00000005 2f6e6f7065 ffffffff" HEAD("00000005") "00000002 2f61 00000001 7a ffffffff" END,
-                               &q));
+    assert_int_equal(
+        0, decode(OP_MULTI,
+                  HEAD("0000000d") "00000002 2f61 00000001" HEAD(
+                      "00000001") "00000002 2f62 00000000" OPEN_ACL
+                                  "00000000" HEAD("00000002") "00000005 2f6e6f7065 ffffffff" HEAD(
+                                      "00000005") "00000002 2f61 00000001 7a ffffffff" END,
+                  &q));
     bool reads = true;
     assert_int_equal(4, multi_count(q.body, &reads));
     assert_false(reads);
@@ -242,8 +246,8 @@ static void inside_a_multi_the_flags_decide_what_a_create_is(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[512];
-        snprintf(text, sizeof text, "%s 00 ffffffff %s %s %s %s", rows[i].type, CREATE_A, rows[i].flags, rows[i].ttl,
-                 END);
+        snprintf(text, sizeof text, "%s 00 ffffffff %s %s %s %s", rows[i].type, CREATE_A,
+                 rows[i].flags, rows[i].ttl, END);
         struct request q;
         int rc = decode(OP_MULTI, text, &q);
         if (rc != (rows[i].op ? 0 : ZK_MARSHALLINGERROR))
@@ -268,16 +272,19 @@ static void a_multi_of_the_wrong_kind_does_not_decode(void **state)
         int rc;
     } rows[] = {
         {OP_MULTI, HEAD("00000004") "00000002 2f61 00" END, ZK_MARSHALLINGERROR},
-        {OP_MULTI, HEAD("00000002") "00000002 2f61 00000000" HEAD("00000008") "00000002 2f61 00" END,
+        {OP_MULTI,
+         HEAD("00000002") "00000002 2f61 00000000" HEAD("00000008") "00000002 2f61 00" END,
          ZK_MARSHALLINGERROR},
         {OP_MULTI_READ, HEAD("00000002") "00000002 2f61 00000000" END, ZK_MARSHALLINGERROR},
-        {OP_MULTI_READ, HEAD("00000008") "00000002 2f61 00" HEAD("00000004") "00000002 2f61 01" END, 0},
+        {OP_MULTI_READ, HEAD("00000008") "00000002 2f61 00" HEAD("00000004") "00000002 2f61 01" END,
+         0},
         {OP_MULTI_READ, HEAD("00000004") "ffffffff 00" END, ZK_MARSHALLINGERROR}, /* null path */
-        {OP_MULTI, HEAD("00000002") "ffffffff 00000000" END, 0},                  /* judged when reached */
-        {OP_MULTI, HEAD("0000000e") END END, ZK_MARSHALLINGERROR},                /* no multi in a multi */
+        {OP_MULTI, HEAD("00000002") "ffffffff 00000000" END, 0},   /* judged when reached */
+        {OP_MULTI, HEAD("0000000e") END END, ZK_MARSHALLINGERROR}, /* no multi in a multi */
         {OP_MULTI, HEAD("00000007") "00000002 2f61" OPEN_ACL "00000000" END, ZK_MARSHALLINGERROR},
         {OP_MULTI, HEAD("00000063") END, ZK_MARSHALLINGERROR},
-        {OP_MULTI, HEAD("00000001") "00000002 2f61 00000000 ffffffff 00000000" END, ZK_MARSHALLINGERROR},
+        {OP_MULTI, HEAD("00000001") "00000002 2f61 00000000 ffffffff 00000000" END,
+         ZK_MARSHALLINGERROR},
         {OP_MULTI, HEAD("00000014") "00000002 2f61" END, ZK_MARSHALLINGERROR},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -302,8 +309,9 @@ static void set_watches_lists_are_read_apart(void **state)
 {
     (void)state;
     struct set_watches sw;
-    struct bytes body = hex("0000000000000005 00000002 00000002 2f61 00000002 2f62 ffffffff 00000001 ffffffff "
-                            "00000001 00000002 2f70 00000000");
+    struct bytes body =
+        hex("0000000000000005 00000002 00000002 2f61 00000002 2f62 ffffffff 00000001 ffffffff "
+            "00000001 00000002 2f70 00000000");
     assert_int_equal(0, set_watches_read(opcode_find(OP_SET_WATCHES2), body, &sw));
     assert_int_equal(5, sw.relative_zxid);
     assert_int_equal(5, sw.lists_count);
@@ -323,7 +331,8 @@ static void an_auth_packet_gives_scheme_and_bytes(void **state)
 {
     (void)state;
     struct auth_packet a;
-    assert_int_equal(0, auth_packet_read(hex("00000000 00000006 646967657374 00000006 626f623a7077"), &a));
+    assert_int_equal(
+        0, auth_packet_read(hex("00000000 00000006 646967657374 00000006 626f623a7077"), &a));
     assert_bytes(a.scheme, "digest");
     assert_bytes(a.auth, "bob:pw");
     assert_int_equal(0, auth_packet_read(hex("00000000 00000006 646967657374 ffffffff"), &a));
