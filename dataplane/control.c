@@ -117,12 +117,7 @@ static void remember_digests(struct control *c, const struct tree_txn *txns)
 {
     for (const struct tree_txn *t = txns; t; t = t->next) {
         c->txns_since_snapshot++;
-        if (t->zxid % DIGEST_LOG_INTERVAL != 0)
-            continue;
-        c->digests[c->digest_at] = (struct control_digest){t->zxid, t->counters.digest};
-        c->digest_at = (c->digest_at + 1) % DIGEST_LOG_ENTRIES;
-        if (c->digest_count < DIGEST_LOG_ENTRIES)
-            c->digest_count++;
+        digest_log_note(&c->digests, t->zxid, t->counters.digest);
     }
 }
 

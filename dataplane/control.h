@@ -27,6 +27,7 @@
 
 #include "dataplane/core.h"
 #include "dataplane/logwriter.h"
+#include "dataplane/restore.h"
 #include "dataplane/server.h"
 #include "dataplane/session.h"
 #include "dataplane/snapshotter.h"
@@ -41,8 +42,6 @@
 /* Znodes that a step visits for getAllChildrenNumber before it goes on with other work. */
 #define WALK_STEP_NODES 2048
 #define WALKS_MAX 64
-#define DIGEST_LOG_INTERVAL 128
-#define DIGEST_LOG_ENTRIES 1024
 
 /** A count of descendants under way, at a pinned zxid. */
 struct walk {
@@ -59,11 +58,6 @@ struct collect {
     uint32_t parts_left;
     struct buffer text;  /* parts so far, in order of arrival */
     uint64_t numbers[4]; /* sums of what the parts counted */
-};
-
-struct control_digest {
-    zxid_t zxid;
-    uint64_t digest;
 };
 
 /** How long something took, in ms; written by control, relaxed. */
@@ -116,9 +110,7 @@ struct control {
     uint32_t walk_count;
     struct collect *collects;
 
-    /* digests remembered for the word `hash` */
-    struct control_digest digests[DIGEST_LOG_ENTRIES];
-    uint32_t digest_count, digest_at;
+    struct digest_log digests; /* for the word `hash` */
 
     uint64_t now_ms; /* monotonic, read once per step */
     int64_t tick_next_ms;

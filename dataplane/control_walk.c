@@ -47,7 +47,8 @@ void control_walk_begin(struct control *c, struct op *op)
     (void)store_pin(c->store);
     walk->op = op;
     walk->at = store_walk_begin(c->store, request.path, op->zxid);
-    walk->count = -1; /* the znode itself is not counted */
+    /* The znode itself is not counted; the root under its other name "" counts its alias "/" (as ZooKeeper's map). */
+    walk->count = request.path.size ? -1 : 0;
     walk->next = c->walks;
     c->walks = walk;
     c->walk_count++;

@@ -68,10 +68,11 @@ static void format_conf(struct control *c, struct text_buffer *text)
 
 static void format_hash(struct control *c, struct text_buffer *text)
 {
-    uint32_t first = (c->digest_at + DIGEST_LOG_ENTRIES - c->digest_count) % DIGEST_LOG_ENTRIES;
-    for (uint32_t i = 0; i < c->digest_count; i++) {
-        const struct control_digest *d = &c->digests[(first + i) % DIGEST_LOG_ENTRIES];
-        words_format_hash(text, d->zxid, (int64_t)d->digest);
+    const struct digest_log *log = &c->digests;
+    uint32_t first = (log->next + DIGEST_LOG_ENTRIES - log->count) % DIGEST_LOG_ENTRIES;
+    for (uint32_t i = 0; i < log->count; i++) {
+        uint32_t at = (first + i) % DIGEST_LOG_ENTRIES;
+        words_format_hash(text, log->entries[at].zxid, (int64_t)log->entries[at].digest);
     }
 }
 

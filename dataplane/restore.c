@@ -9,6 +9,7 @@
 #include "persist/txnlog.h"
 
 struct restore {
+    struct digest_log *digests;
     struct tree_config config;
     struct tree *tree;
     uint64_t digest_mismatches;
@@ -92,9 +93,11 @@ static int on_txn(void *ctx, const struct txn *txn, struct bytes entry)
     struct restore *r = ctx;
     (void)entry;
     int err = tree_apply(r->tree, &txn->header, txn->body_bytes);
-    if (!err)
-        restore_check_digest(r, txn);
-    return restore_error(err);
+    if (err)
+        return restore_error(err);
+    restore_check_digest(r, txn);
+    digest_log_note(r->digests, txn->header.zxid, tree_digest(r->tree));
+    return 0;
 }
 
 static void on_reset(void *ctx)
@@ -124,9 +127,9 @@ static int restore_finish(struct restore *r, const struct recover_report *report
 }
 
 int restore_run(const struct config *config, const struct directory *directory, struct tree **out,
-                struct recover_report *report)
+                struct digest_log *digests, struct recover_report *report)
 {
-    struct restore r = {.config = restore_tree_config(config)};
+    struct restore r = {.digests = digests, .config = restore_tree_config(config)};
     *out = NULL;
     r.tree = tree_create(&r.config);
     if (!r.tree)

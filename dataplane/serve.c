@@ -211,6 +211,14 @@ static void serve_read(struct core *core, struct burst_item *item)
     }
 }
 
+/* A multiRead that cannot be decoded has a body all the same: the end marker (client-protocol.md 4.4). */
+static void reply_malformed(struct core *core, struct burst_item *item)
+{
+    static const uint8_t end[] = {0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff};
+    bool multi = item->info->number == OP_MULTI_READ;
+    conn_reply(core, item->conn, item->xid, core->visible, ZK_MARSHALLINGERROR, end, multi ? sizeof end : 0);
+}
+
 void serve_item(struct core *core, struct burst_item *item)
 {
     const struct opcode_info *info = item->info;
@@ -219,7 +227,7 @@ void serve_item(struct core *core, struct burst_item *item)
     if (UNLIKELY(!info || info->class == CLASS_CONN || info->number == OP_WHO_AM_I))
         serve_conn_item(core, item);
     else if (UNLIKELY(!item->well_formed))
-        reply_error(core, item, ZK_MARSHALLINGERROR);
+        reply_malformed(core, item);
     else if (LIKELY(info->class == CLASS_READ))
         serve_read(core, item);
     else

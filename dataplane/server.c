@@ -3,6 +3,7 @@
 #include "dataplane/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 
 #include "client/wire/check.h"
@@ -240,7 +242,33 @@ static void log_report(const char *text)
     }
 }
 
-static int load(struct server *s, struct recover_report *report)
+/* Two writers would ruin the directory (disk-formats.md section 9). The lock goes with the process. */
+static bool lock_directory(const char *path, int *fd)
+{
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (errno == EWOULDBLOCK)
+        LOG_ERROR("another sengi-server uses %s; stop it first, or give this one its own dataDir", path);
+    else
+        LOG_ERROR("cannot lock %s: %s", path, strerror(errno));
+    return false;
+}
+
+static bool lock_directories(struct server *s)
+{
+    return lock_directory(s->directory.snap, &s->lock_fds[0]) &&
+           (!strcmp(s->directory.snap, s->directory.log) || lock_directory(s->directory.log, &s->lock_fds[1]));
+}
+
+static void unlock_directories(struct server *s)
+{
+    for (int i = 0; i < 2; i++)
+        if (s->lock_fds[i] >= 0)
+            close(s->lock_fds[i]);
+}
+
+static int load(struct server *s, struct digest_log *digests, struct recover_report *report)
 {
     char why[RECOVER_REFUSAL_BYTES];
     const struct config *config = &s->config;
@@ -250,7 +278,9 @@ static int load(struct server *s, struct recover_report *report)
         LOG_ERROR("%s", why[0] ? why : persist_error_text(err));
         return EXIT_CODE_DATADIR;
     }
-    err = restore_run(config, &s->directory, &s->tree, report);
+    if (!lock_directories(s))
+        return EXIT_CODE_DATADIR;
+    err = restore_run(config, &s->directory, &s->tree, digests, report);
     log_report(report->text);
     if (err) {
         LOG_ERROR("%s", report->refusal[0] ? report->refusal : persist_error_text(err));
@@ -315,11 +345,15 @@ static void log_ready(const struct server *s, const struct recover_report *repor
 static int start_and_run(struct server *s, struct core_thread **threads, struct peer_counts *peers)
 {
     struct recover_report *report = calloc(1, sizeof *report);
-    int code = report ? load(s, report) : EXIT_CODE_UNEXPECTED;
+    struct digest_log *digests = calloc(1, sizeof *digests);
+    int code = report && digests ? load(s, digests, report) : EXIT_CODE_UNEXPECTED;
     if (!code) {
         plan_threads(s);
         code = make_cores(s, report);
     }
+    if (!code)
+        s->control->digests = *digests;
+    free(digests);
     if (!code) {
         *threads = calloc(s->core_count, sizeof **threads);
         code = *threads ? 0 : EXIT_CODE_UNEXPECTED;
@@ -350,6 +384,7 @@ int server_run(const struct config *config, const struct server_port *port)
         peer_counts_destroy(peers);
         return EXIT_CODE_UNEXPECTED;
     }
+    s->lock_fds[0] = s->lock_fds[1] = -1;
     s->config = *config;
     s->port = config->dpdk_enabled ? port : NULL;
     s->start_ms = server_now_us() / 1000;
@@ -362,6 +397,7 @@ int server_run(const struct config *config, const struct server_port *port)
     if (s->port)
         s->port->stop(s);
     server_free(s, threads);
+    unlock_directories(s);
     peer_counts_destroy(peers);
     free(s);
     if (!code && failed)

@@ -38,6 +38,7 @@ struct server {
     /* config: written before the cores start */
     struct config config;
     struct directory directory;
+    int lock_fds[2]; /* of the snapshot and log directories: a second server is refused; -1 = none */
     struct tree *tree;
     struct store *store;
     struct control *control;

@@ -204,9 +204,8 @@ DECODER(multi)
     bool reads = op->number == OP_MULTI_READ;
     struct multi_op part;
     while (multi_read(r, &part)) {
-        bool fits =
-            reads ? part.asked->in_multi_read && part.request.path.data : part.asked->in_multi;
-        if (!fits) {
+        bool fits = reads ? part.asked->in_multi_read : part.asked->in_multi;
+        if (!fits || !part.request.path.data) { /* a null path: Additions 1 */
             r->failed = true;
             return;
         }

@@ -283,6 +283,8 @@ void tcp_resume(struct net *net, struct net_conn *c);
 uint32_t tcp_window_edge(const struct net *net, const struct net_conn *c);
 /** Free reassembly and unread data. */
 void tcp_receive_free(struct net *net, struct net_conn *c);
+/** Report a duplicate with the next ACK (RFC 2883), if SACK was agreed. */
+void tcp_dsack_note(struct net *net, struct net_conn *c, uint32_t start, uint32_t end);
 struct tcp_extra *tcp_extra_get(struct net *net, struct net_conn *c);
 /** Give `extra` back if nothing is in it. */
 void tcp_extra_trim(struct net *net, struct net_conn *c);

@@ -41,10 +41,8 @@ reject(struct net *net, struct net_conn *c, const struct segment *seg)
         tcp_send_challenge(net, c);
         return;
     }
-    if ((c->flags & F_SACK) && seq_upto(seg->seq + seg->bytes, c->rcv_nxt) && tcp_extra_get(net, c)) {
-        c->extra->dsack_start = seg->seq;
-        c->extra->dsack_end = seg->seq + seg->bytes;
-    }
+    if (seq_upto(seg->seq + seg->bytes, c->rcv_nxt))
+        tcp_dsack_note(net, c, seg->seq, seg->seq + seg->bytes);
     tcp_send_ack(net, c);
 }
 
@@ -75,6 +73,10 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
             tcp_send_challenge(net, c); /* RFC 5961 4.2, in every synchronised state, wherever it lies */
         return;
     }
+    if (UNLIKELY(!(seg->flags & TCP_ACK))) { /* before it could cause an ACK: nobody sends these */
+        net->counters.drop_no_ack++;
+        return;
+    }
     if (UNLIKELY(paws_reject(net, c, seg))) {
         net->counters.drop_paws++;
         reject(net, c, seg);
@@ -83,10 +85,6 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
     if (UNLIKELY(!acceptable(c, seg))) {
         net->counters.drop_window++;
         reject(net, c, seg);
-        return;
-    }
-    if (UNLIKELY(!(seg->flags & TCP_ACK))) {
-        net->counters.drop_no_ack++;
         return;
     }
     if ((c->flags & F_TS) && seg->has_ts && seq_upto(c->ts_recent, seg->tsval) &&

@@ -47,6 +47,21 @@ tcp_extra_trim(struct net *net, struct net_conn *c)
 }
 
 void
+tcp_dsack_note(struct net *net, struct net_conn *c, uint32_t start, uint32_t end)
+{
+    struct tcp_extra *e;
+    if (!(c->flags & F_SACK) || start == end || !(e = tcp_extra_get(net, c)))
+        return;
+    if (e->dsack_start == e->dsack_end) {
+        e->dsack_start = start;
+        e->dsack_end = end;
+    } else if (seq_upto(start, e->dsack_end) && seq_upto(e->dsack_start, end)) { /* touch: report as one */
+        e->dsack_start = seq_min(e->dsack_start, start);
+        e->dsack_end = seq_max(e->dsack_end, end);
+    }
+}
+
+void
 tcp_receive_free(struct net *net, struct net_conn *c)
 {
     struct tcp_extra *e = c->extra;
@@ -209,8 +224,9 @@ ooo_chunk(struct net *net, struct tcp_extra *e, uint32_t seq)
 
 /* Keep what of [seq, seq + n) is not kept already. @return false: no room for all of it. */
 static bool
-ooo_insert(struct net *net, struct tcp_extra *e, uint32_t seq, const uint8_t *bytes, uint32_t n)
+ooo_insert(struct net *net, struct net_conn *c, uint32_t seq, const uint8_t *bytes, uint32_t n)
 {
+    struct tcp_extra *e = c->extra;
     struct chunk **link = &e->ooo, *before = NULL;
     while (n) {
         while (*link && seq_upto((*link)->seq + (*link)->end, seq)) {
@@ -222,6 +238,7 @@ ooo_insert(struct net *net, struct tcp_extra *e, uint32_t seq, const uint8_t *by
         if (k && seq_upto(k->seq + k->start, seq)) { /* the first copy stays */
             uint32_t have = k->seq + k->end - seq;
             part = have < n ? have : n;
+            tcp_dsack_note(net, c, seq, seq + part);
         } else {
             if (k && k->seq + k->start - seq < part)
                 part = k->seq + k->start - seq;
@@ -276,7 +293,7 @@ receive_ahead(struct net *net, struct net_conn *c, const struct segment *seg, ui
 {
     struct tcp_extra *e = tcp_extra_get(net, c);
     if (e && n) {
-        if (ooo_insert(net, e, start, bytes, n))
+        if (ooo_insert(net, c, start, bytes, n))
             net->counters.out_of_order++;
         else
             net->counters.drop_reassembly++;
@@ -327,10 +344,7 @@ static void
 receive_old(struct net *net, struct net_conn *c, const struct segment *seg)
 {
     net->counters.duplicate_data++;
-    if (seg->bytes && (c->flags & F_SACK) && tcp_extra_get(net, c)) {
-        c->extra->dsack_start = seg->seq;
-        c->extra->dsack_end = seq_min(seg->seq + seg->bytes, c->rcv_nxt);
-    }
+    tcp_dsack_note(net, c, seg->seq, seq_min(seg->seq + seg->bytes, c->rcv_nxt));
     tcp_send_ack(net, c);
 }
 
@@ -350,9 +364,9 @@ tcp_receive(struct net *net, struct net_conn *c, const struct segment *seg)
             receive_old(net, c, seg);
             return;
         }
+        tcp_dsack_note(net, c, start, c->rcv_nxt);
         bytes += c->rcv_nxt - start;
         start = c->rcv_nxt;
-        c->flags |= F_ACK_NOW;
     }
     if (UNLIKELY(!(c->flags & F_ACCEPTED) && seq_before(start, end))) {
         net->counters.drop_after_close++; /* RFC 1122 4.2.2.13: nobody will read this */
