@@ -3,11 +3,12 @@
 /*
  * The table of interned ACL lists.
  *
- *   id -> directory[id / PAGE_IDS] -> page -> record      lock-free for readers; pages are never freed before the table
- *   wire bytes -> chain of records by keyed hash          writer only
+ *   id -> directory[id / PAGE_IDS] -> page -> record   lock-free for readers; pages stay
+ *   wire bytes -> chain of records by keyed hash       writer only
  *
- * Free ids form a list and are used again at once: whoever drops the last use has made sure that no reader can still
- * hold a version with that id (the store drops uses only after the grace period of the version that had them).
+ * Free ids form a list and are used again at once: whoever drops the last use has made sure that no
+ * reader can still hold a version with that id (the store drops uses only after the grace period of
+ * the version that had them).
  */
 #include <stdlib.h>
 #include <sys/random.h>
@@ -91,7 +92,9 @@ void acl_table_destroy(struct acl_table *table)
 static _Atomic(struct acl_record *) *record_slot(const struct acl_table *table, uint32_t id)
 {
     CHECK(id > 0 && id < ACL_LISTS_MAX);
-    /* A1: pairs with the release in page_ensure(). Without it a reader could see an unfilled page. */
+    /*
+     * A1: pairs with the release in page_ensure(). Without it a reader could see an unfilled page.
+     */
     _Atomic(struct acl_record *) *page =
         atomic_load_explicit(&table->directory[id / PAGE_IDS], memory_order_acquire);
     CHECK(page);
@@ -100,8 +103,9 @@ static _Atomic(struct acl_record *) *record_slot(const struct acl_table *table, 
 
 static struct acl_record *record_of(const struct acl_table *table, uint32_t id)
 {
-    /* A2: pairs with the release in acl_intern(). The id reaches a reader through a version published later (T0), so
-     * this is already ordered for ids of visible versions; acquire costs nothing and needs no argument. */
+    /* A2: pairs with the release in acl_intern(). The id reaches a reader through a version
+     * published later (T0), so this is already ordered for ids of visible versions; acquire costs
+     * nothing and needs no argument. */
     struct acl_record *r = atomic_load_explicit(record_slot(table, id), memory_order_acquire);
     CHECK(r && r->id == id);
     return r;

@@ -12,7 +12,9 @@
 #define FANOUT_LOW (CHILDREN_FANOUT_MAX / 4)         /* below: merge or share with a neighbour */
 #define PIECES_MAX 3                                 /* nodes that can take the place of one */
 
-/** `first` is the leftmost leaf below `kid`: its first name is the separator, one cache miss away. */
+/**
+ * `first` is the leftmost leaf below `kid`: its first name is the separator, one cache miss away.
+ */
 struct child_ref {
     struct children *kid, *first;
 };
@@ -108,7 +110,9 @@ static void descend(struct descent *d, struct children *root, struct bytes name)
     }
 }
 
-/* --- one change: nodes made and replaced, told to the sink only when nothing can fail any more --- */
+/*
+ * --- one change: nodes made and replaced, told to the sink only when nothing can fail any more ---
+ */
 
 struct edit {
     struct children *made[PIECES_MAX * CHILDREN_DEPTH_MAX];
@@ -150,7 +154,9 @@ static int edit_finish(struct edit *e, const struct children_sink *sink)
     return 0;
 }
 
-/** The nodes that take the place of `width` neighbours beginning with kid `from` of the level above. */
+/**
+ * The nodes that take the place of `width` neighbours beginning with kid `from` of the level above.
+ */
 struct pieces {
     struct children *node[PIECES_MAX];
     int count;
@@ -196,9 +202,11 @@ static struct children *inner_make(struct edit *e, const struct child_ref *refs,
     return node;
 }
 
-/** Make one or two inner nodes of the refs; `append` leaves the left one full (ascending inserts). */
-static void inner_pieces(struct edit *e, struct pieces *p, const struct child_ref *refs, int fan, int depth,
-                         bool append)
+/**
+ * Make one or two inner nodes of the refs; `append` leaves the left one full (ascending inserts).
+ */
+static void inner_pieces(struct edit *e, struct pieces *p, const struct child_ref *refs, int fan,
+                         int depth, bool append)
 {
     int left = fan <= CHILDREN_FANOUT_MAX ? fan : append ? CHILDREN_FANOUT_MAX : fan / 2;
     pieces_add(p, inner_make(e, refs, left, depth));
@@ -207,10 +215,11 @@ static void inner_pieces(struct edit *e, struct pieces *p, const struct child_re
 }
 
 /**
- * Replace pieces of the level below in d->node[level]; `p` becomes the pieces of this level. With `merge`, a node that
- * became small takes a neighbour in.
+ * Replace pieces of the level below in d->node[level]; `p` becomes the pieces of this level. With
+ * `merge`, a node that became small takes a neighbour in.
  */
-static void inner_replace(struct edit *e, struct descent *d, int level, struct pieces *p, bool merge)
+static void inner_replace(struct edit *e, struct descent *d, int level, struct pieces *p,
+                          bool merge)
 {
     struct children *node = d->node[level];
     struct child_ref refs[3 * CHILDREN_FANOUT_MAX];
@@ -250,7 +259,10 @@ static void inner_replace(struct edit *e, struct descent *d, int level, struct p
     *p = up;
 }
 
-/** Carry pieces of the leaf level up to a new root. NULL: out of memory, or nothing is left (no pieces). */
+/**
+ * Carry pieces of the leaf level up to a new root. NULL: out of memory, or nothing is left (no
+ * pieces).
+ */
 static struct children *edit_climb(struct edit *e, struct descent *d, struct pieces *p, bool merge)
 {
     for (int level = d->levels - 2; level >= 0 && !e->failed; level--)
@@ -272,7 +284,10 @@ static bool leaf_fits(uint64_t bytes, uint32_t count)
     return bytes <= CHILDREN_LEAF_BYTES_MAX || count <= 1;
 }
 
-/** Where to cut the names of `leaf` with `name` put in at `offset`, so that two leaves fit and are as even as can be. */
+/**
+ * Where to cut the names of `leaf` with `name` put in at `offset`, so that two leaves fit and are
+ * as even as can be.
+ */
 struct cut {
     bool found;
     bool name_left;   /* the new name goes to the left leaf */
@@ -289,8 +304,8 @@ static struct cut leaf_cut(const struct children *leaf, struct bytes name, uint6
             uint64_t left = at + (with ? name_bytes(name) : 0), right = total - left;
             uint32_t left_count = n + (uint32_t)with, right_count = leaf->count + 1 - left_count;
             uint64_t gap = left > right ? left - right : right - left;
-            if (left_count && right_count && leaf_fits(left, left_count) && leaf_fits(right, right_count) &&
-                gap < best_gap) {
+            if (left_count && right_count && leaf_fits(left, left_count) &&
+                leaf_fits(right, right_count) && gap < best_gap) {
                 best = (struct cut){true, with, at, n};
                 best_gap = gap;
             }
@@ -316,33 +331,40 @@ static uint32_t leaf_count_before(const struct children *leaf, uint64_t offset)
 }
 
 /** Too much for one leaf: two, or left part, name, right part. */
-static void leaf_split(struct edit *e, struct pieces *p, const struct children *leaf, struct bytes name,
-                       uint64_t offset, struct bytes entry)
+static void leaf_split(struct edit *e, struct pieces *p, const struct children *leaf,
+                       struct bytes name, uint64_t offset, struct bytes entry)
 {
     const struct bytes none = {0};
     struct cut cut = leaf_cut(leaf, name, offset);
     if (cut.found && cut.name_left) {
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, offset), entry,
-                                                    leaf_run(leaf, offset, cut.offset)}, cut.count + 1));
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, cut.offset, leaf->bytes), none, none},
-                                leaf->count - cut.count));
+        pieces_add(p, leaf_make(e,
+                                (struct bytes[]){leaf_run(leaf, 0, offset), entry,
+                                                 leaf_run(leaf, offset, cut.offset)},
+                                cut.count + 1));
+        pieces_add(
+            p, leaf_make(e, (struct bytes[]){leaf_run(leaf, cut.offset, leaf->bytes), none, none},
+                         leaf->count - cut.count));
     } else if (cut.found) {
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, cut.offset), none, none}, cut.count));
+        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, cut.offset), none, none},
+                                cut.count));
         pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, cut.offset, offset), entry,
                                                     leaf_run(leaf, offset, leaf->bytes)},
                                 leaf->count + 1 - cut.count));
     } else {
         uint32_t before = leaf_count_before(leaf, offset);
         CHECK(before > 0 && before < leaf->count);
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, offset), none, none}, before));
+        pieces_add(p,
+                   leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, offset), none, none}, before));
         pieces_add(p, leaf_make(e, (struct bytes[]){entry, none, none}, 1));
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, offset, leaf->bytes), none, none},
-                                leaf->count - before));
+        pieces_add(p,
+                   leaf_make(e, (struct bytes[]){leaf_run(leaf, offset, leaf->bytes), none, none},
+                             leaf->count - before));
     }
 }
 
 /** Make the leaves that take the place of `leaf` with `entry` (wire bytes of `name`) put in. */
-static void leaf_insert(struct edit *e, struct descent *d, struct pieces *p, struct bytes name, struct bytes entry)
+static void leaf_insert(struct edit *e, struct descent *d, struct pieces *p, struct bytes name,
+                        struct bytes entry)
 {
     struct children *leaf = d->node[d->levels - 1];
     bool found;
@@ -350,8 +372,10 @@ static void leaf_insert(struct edit *e, struct descent *d, struct pieces *p, str
     CHECK(!found);
     const struct bytes none = {0};
     if (leaf_fits(leaf->bytes + entry.size, leaf->count + 1)) {
-        pieces_add(p, leaf_make(e, (struct bytes[]){leaf_run(leaf, 0, offset), entry,
-                                                    leaf_run(leaf, offset, leaf->bytes)}, leaf->count + 1));
+        pieces_add(p, leaf_make(e,
+                                (struct bytes[]){leaf_run(leaf, 0, offset), entry,
+                                                 leaf_run(leaf, offset, leaf->bytes)},
+                                leaf->count + 1));
     } else if ((offset == leaf->bytes && d->rightmost) || (offset == 0 && d->leftmost)) {
         /* ascending or descending names leave full leaves behind; the old leaf stays */
         struct children *fresh = leaf_make(e, (struct bytes[]){entry, none, none}, 1);
@@ -364,7 +388,8 @@ static void leaf_insert(struct edit *e, struct descent *d, struct pieces *p, str
     edit_replace(e, leaf);
 }
 
-struct children *children_insert(struct children *root, struct bytes name, const struct children_sink *sink)
+struct children *children_insert(struct children *root, struct bytes name,
+                                 const struct children_sink *sink)
 {
     CHECK(name.data || name.size == 0);
     uint8_t small[CHILDREN_LEAF_BYTES_MAX];
@@ -416,10 +441,12 @@ static struct children *leaf_partner(const struct descent *d, uint64_t bytes, in
     return NULL;
 }
 
-static void leaf_remove(struct edit *e, struct descent *d, struct pieces *p, uint64_t offset, uint64_t size)
+static void leaf_remove(struct edit *e, struct descent *d, struct pieces *p, uint64_t offset,
+                        uint64_t size)
 {
     struct children *leaf = d->node[d->levels - 1];
-    struct bytes before = leaf_run(leaf, 0, offset), after = leaf_run(leaf, offset + size, leaf->bytes);
+    struct bytes before = leaf_run(leaf, 0, offset),
+                 after = leaf_run(leaf, offset + size, leaf->bytes);
     edit_replace(e, leaf);
     if (leaf->count == 1)
         return;
@@ -510,7 +537,10 @@ static void nodes_init(struct nodes *n, const struct children *root)
     n->at[0] = -1;
 }
 
-/** Next node or NULL. A node is given before its kids, and once more (*after) behind them if it is an inner one. */
+/**
+ * Next node or NULL. A node is given before its kids, and once more (*after) behind them if it is
+ * an inner one.
+ */
 static const struct children *nodes_next(struct nodes *n, bool *after)
 {
     if (n->depth == 0)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The names of a znode's children: an immutable copy-on-write B+tree, sorted by bytes, whose leaves are ready-made wire
- * bytes (int length, name, int length, name, ...), so that listing a directory is one memcpy per leaf.
+ * The names of a znode's children: an immutable copy-on-write B+tree, sorted by bytes, whose leaves
+ * are ready-made wire bytes (int length, name, int length, name, ...), so that listing a directory
+ * is one memcpy per leaf.
  *
- *   children root -> leaf                      up to CHILDREN_LEAF_BYTES_MAX of wire bytes (or one longer name)
+ *   children root -> leaf                      up to CHILDREN_LEAF_BYTES_MAX, or one longer name
  *                 -> inner -> leaf, leaf, ...  up to CHILDREN_FANOUT_MAX
  *
- * Invariants: counts and byte sums of an inner node equal the sums over its children; leaves are never empty; a node is
- * never changed after it became reachable. An insert or removal copies the path from root to leaf and reports each node
- * it replaced to the caller's sink, who frees it after a grace period (or at once on roll-back, for the new ones).
+ * Invariants: counts and byte sums of an inner node equal the sums over its children; leaves are
+ * never empty; a node is never changed after it became reachable. An insert or removal copies the
+ * path from root to leaf and reports each node it replaced to the caller's sink, who frees it after
+ * a grace period (or at once on roll-back, for the new ones).
  *
  * One writer; readers as in version.h.
  */
@@ -25,18 +27,26 @@
 
 struct children;
 
-/** Called for each node made and each node replaced by a change, after everything that can fail. A node may be made and
- * replaced by the same change. Nodes are single heap blocks: free() is as good as children_node_free(). */
+/** Called for each node made and each node replaced by a change, after everything that can fail. A
+ * node may be made and replaced by the same change. Nodes are single heap blocks: free() is as good
+ * as children_node_free(). */
 struct children_sink {
     void (*made)(void *ctx, struct children *node);
     void (*replaced)(void *ctx, struct children *node);
     void *ctx;
 };
 
-/** New root with `name` added. `root` may be NULL. The name must not be there. NULL: out of memory, nothing changed. */
-struct children *children_insert(struct children *root, struct bytes name, const struct children_sink *sink);
+/**
+ * New root with `name` added. `root` may be NULL. The name must not be there. NULL: out of memory,
+ * nothing changed.
+ */
+struct children *children_insert(struct children *root, struct bytes name,
+                                 const struct children_sink *sink);
 
-/** New root (NULL when it was the last) with `name` removed. @return 0; -1 name not there; -2 out of memory. */
+/**
+ * New root (NULL when it was the last) with `name` removed. @return 0; -1 name not there; -2 out of
+ * memory.
+ */
 int children_remove(struct children *root, struct bytes name, const struct children_sink *sink,
                     struct children **out);
 
@@ -49,8 +59,8 @@ size_t children_copy(const struct children *root, uint8_t *out);
 /** Prefetch the first lines that children_copy will read. */
 void children_prefetch(const struct children *root);
 
-/** Levels of the tree, 0 for NULL. One change makes at most CHILDREN_MADE_MAX and replaces at most CHILDREN_REPLACED_MAX
- * nodes of a tree of that many levels. */
+/** Levels of the tree, 0 for NULL. One change makes at most CHILDREN_MADE_MAX and replaces at most
+ * CHILDREN_REPLACED_MAX nodes of a tree of that many levels. */
 int children_levels(const struct children *root);
 #define CHILDREN_MADE_MAX(levels) (4 + 2 * (levels))
 #define CHILDREN_REPLACED_MAX(levels) (3 * (levels))

@@ -11,7 +11,8 @@
 #define HUGE_BYTES (2u << 20)      /* tables from here on are mmap'ed and ask for huge pages */
 #define SLAB_BUCKETS_MIN 16
 #define SLAB_BUCKETS_MAX 4096
-#define SPLITS_PER_INSERT 2        /* a doubling ends after half as many inserts as the old table has buckets */
+/* a doubling ends after half as many inserts as the old table has buckets */
+#define SPLITS_PER_INSERT 2
 #define POINTER_MASK 0x0000ffffffffffffull
 #define TAG_MASK (~POINTER_MASK)
 
@@ -42,7 +43,10 @@ static struct version *slot_version(uint64_t slot)
     return (struct version *)(uintptr_t)(slot & POINTER_MASK);
 }
 
-/** Bit i is set when slot i carries the tag and a version. No branch per slot: where the match is, is random. */
+/**
+ * Bit i is set when slot i carries the tag and a version. No branch per slot: where the match is,
+ * is random.
+ */
 static inline uint32_t bucket_match(const struct index_bucket *bucket, uint64_t tag)
 {
     uint32_t match = 0;
@@ -59,8 +63,12 @@ static inline uint32_t bucket_match(const struct index_bucket *bucket, uint64_t 
 /** The version in the first of the matching slots. NULL: it was taken out meanwhile. */
 static inline struct version *bucket_version(const struct index_bucket *bucket, uint32_t match)
 {
-    /* X1: pairs with the release in bucket_put(). Without it the version's bytes might not be there yet. */
-    return slot_version(atomic_load_explicit(&bucket->slot[__builtin_ctz(match)], memory_order_acquire));
+    /*
+     * X1: pairs with the release in bucket_put(). Without it the version's bytes might not be there
+     * yet.
+     */
+    return slot_version(
+        atomic_load_explicit(&bucket->slot[__builtin_ctz(match)], memory_order_acquire));
 }
 
 struct version *index_find(const struct index *ix, struct tree_key key)
@@ -165,7 +173,8 @@ static struct index_bucket *overflow_alloc(struct index_table *t)
         slab = malloc(sizeof *slab);
         if (!slab)
             return NULL;
-        slab->buckets = aligned_alloc(sizeof(struct index_bucket), count * sizeof(struct index_bucket));
+        slab->buckets =
+            aligned_alloc(sizeof(struct index_bucket), count * sizeof(struct index_bucket));
         if (!slab->buckets) {
             free(slab);
             return NULL;
@@ -180,8 +189,8 @@ static struct index_bucket *overflow_alloc(struct index_table *t)
     return &slab->buckets[slab->used++];
 }
 
-int index_init(struct index *ix, uint64_t entries_expected, void (*retire)(void *ctx, struct index_retired *table),
-               void *ctx)
+int index_init(struct index *ix, uint64_t entries_expected,
+               void (*retire)(void *ctx, struct index_retired *table), void *ctx)
 {
     uint64_t buckets = BUCKETS_MIN;
     while (buckets * INDEX_SLOTS * 4 / 5 < entries_expected)
@@ -227,7 +236,8 @@ static int chain_put(struct index_table *t, struct index_bucket *bucket, uint64_
             if (!next)
                 return -1;
             bucket_put(next, 0, slot);
-            atomic_store_explicit(&bucket->overflow, next, memory_order_release); /* X1: with what it holds */
+            /* X1: with what it holds */
+            atomic_store_explicit(&bucket->overflow, next, memory_order_release);
             return 0;
         }
         bucket = next;
@@ -258,7 +268,10 @@ static void chain_prefetch_versions(const struct index_bucket *bucket)
     }
 }
 
-/** Copy old bucket b to its two new places. @return 0; -1 out of memory: the new places are empty again. */
+/**
+ * Copy old bucket b to its two new places. @return 0; -1 out of memory: the new places are empty
+ * again.
+ */
 static int split_bucket(struct index_table *old, struct index_table *new, uint64_t b)
 {
     struct index_bucket *halves[2] = {&new->buckets[b], &new->buckets[b + old->mask + 1]};
@@ -287,7 +300,10 @@ static void split_some(struct index *ix)
     for (int i = 0; i < SPLITS_PER_INSERT && split <= old->mask; i++) {
         if (split_bucket(old, new, split) != 0)
             return; /* later inserts try again */
-        /* X2: pairs with the acquire in index_bucket_of(). Without it a reader could look into an empty bucket. */
+        /*
+         * X2: pairs with the acquire in index_bucket_of(). Without it a reader could look into an
+         * empty bucket.
+         */
         atomic_store_explicit(&new->splitting.split, ++split, memory_order_release);
     }
     if (split <= old->mask) {

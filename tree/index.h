@@ -4,18 +4,21 @@
  * The hash index: full path -> newest version, in buckets of one cache line.
  *
  *   bucket, 64 bytes: 7 slots of { tag 16 bits | pointer 48 bits }, 1 overflow pointer
- *   table: 2^n buckets; doubled by splitting a few old buckets with each insert, readers undisturbed
+ *   table: 2^n buckets; doubled by splitting a few old buckets with each insert, under readers
  *
  * Ordering
- *   X1  A slot is stored with release after the version it exposes is complete; pairs with the acquire load in
- *       index_find. Without it a reader could see a version's bytes before they are written.
- *   X2  While doubling, an old bucket is copied to the new table, then `split` is stored with release. The old bucket
- *       keeps its contents, so a reader that loaded the older `split` still finds every version that its V can see:
- *       versions with vzxid <= V were installed before V was stored, hence in the place that reader looks.
+ *   X1  A slot is stored with release after the version it exposes is complete; pairs with the
+ *       acquire load in index_find. Without it a reader could see a version's bytes before they are
+ *       written.
+ *   X2  While doubling, an old bucket is copied to the new table, then `split` is stored with
+ *       release. The old bucket keeps its contents, so a reader that loaded the older `split` still
+ *       finds every version that its V can see: versions with vzxid <= V were installed before V
+ *       was stored, hence in the place that reader looks.
  *   X3  A table that is no longer used is freed like a superseded version (version.h I3).
  *
- * Overflow buckets come from slabs of their table and are never unlinked before it is superseded. Entries never move
- * within a table, so a reader cannot miss one that stays. Without memory for a larger table, the chains get longer.
+ * Overflow buckets come from slabs of their table and are never unlinked before it is superseded.
+ * Entries never move within a table, so a reader cannot miss one that stays. Without memory for a
+ * larger table, the chains get longer.
  *
  * One writer; readers as in version.h.
  */
@@ -42,7 +45,10 @@ struct index_view {
     _Atomic uint64_t split; /* old buckets below this have moved */
 };
 
-/** A table no reader can newly find. Linked by `next` while it waits for its grace period, so waiting takes no memory. */
+/**
+ * A table no reader can newly find. Linked by `next` while it waits for its grace period, so
+ * waiting takes no memory.
+ */
 struct index_retired {
     struct index_retired *next;
 };
@@ -55,7 +61,7 @@ struct index {
     uint64_t entries;
     struct index_table *table; /* current */
     struct index_table *old;   /* being split into `table`, or NULL */
-    void (*retire)(void *ctx, struct index_retired *table); /* hand over a table for a deferred index_retired_free */
+    void (*retire)(void *ctx, struct index_retired *table); /* for a deferred index_retired_free */
     void *retire_ctx;
 };
 
@@ -64,8 +70,8 @@ struct index {
  * @param retire  Takes each superseded table; NULL: it is freed at once (no readers).
  * @return 0 or -1 out of memory.
  */
-int index_init(struct index *ix, uint64_t entries_expected, void (*retire)(void *ctx, struct index_retired *table),
-               void *ctx);
+int index_init(struct index *ix, uint64_t entries_expected,
+               void (*retire)(void *ctx, struct index_retired *table), void *ctx);
 /** Free the tables, not the versions in them. No readers. */
 void index_free(struct index *ix);
 /** The grace period of a retired table has passed. Any thread. */
@@ -87,13 +93,17 @@ static inline void index_prefetch(const struct index *ix, struct tree_key key)
     __builtin_prefetch(index_bucket_of(ix, key), 0, 3);
 }
 
-/** Newest version of the path (may be a tombstone or not yet visible), or NULL. Compares the tag and key_lo: 80 bits of a
- * keyed hash (two of 10^9 paths collide with a chance of 10^-6). Any reader. */
+/** Newest version of the path (may be a tombstone or not yet visible), or NULL. Compares the tag
+ * and key_lo: 80 bits of a keyed hash (two of 10^9 paths collide with a chance of 10^-6). Any
+ * reader. */
 struct version *index_find(const struct index *ix, struct tree_key key);
 
 /**
- * Stage two of a burst: first version whose tag matches, prefetched and not yet compared, or NULL. A burst of lookups is
- *   for each: index_prefetch(key);  for each: c = index_candidate(key);  for each: v = index_confirm(key, c);
+ * Stage two of a burst: first version whose tag matches, prefetched and not yet compared, or NULL.
+ * A burst of lookups is
+ *   for each: index_prefetch(key);
+ *   for each: c = index_candidate(key);
+ *   for each: v = index_confirm(key, c);
  * all in one read-side critical section.
  */
 const struct version *index_candidate(const struct index *ix, struct tree_key key);
@@ -114,7 +124,9 @@ int index_insert(struct index *ix, struct tree_key key, struct version *v);
 void index_replace(struct index *ix, struct tree_key key, struct version *old, struct version *new);
 /** Remove a present key. */
 void index_remove(struct index *ix, struct tree_key key, struct version *v);
-/** Call `each` for every newest version, in no order. Writer only; `each` must not change the index. */
+/**
+ * Call `each` for every newest version, in no order. Writer only; `each` must not change the index.
+ */
 void index_each(const struct index *ix, void (*each)(void *ctx, struct version *v), void *ctx);
 /** Invariants as code; CHECKs. */
 void index_check(const struct index *ix);

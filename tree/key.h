@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The key of a path: XXH3, 128 bits, keyed by a secret that is drawn when the store is made, so that nobody outside can
- * choose paths that collide. "/" and "" are the same znode and give the same key.
+ * The key of a path: XXH3, 128 bits, keyed by a secret that is drawn when the store is made, so
+ * that nobody outside can choose paths that collide. "/" and "" are the same znode and give the
+ * same key.
  *
  * The only place that includes xxHash inline for paths; readers hash here without a call.
  */
@@ -19,7 +20,8 @@
 #define TREE_SECRET_BYTES 192
 static_assert(TREE_SECRET_BYTES >= XXH3_SECRET_SIZE_MIN, "XXH3 reads that much");
 
-static inline struct tree_key tree_key_of(const uint8_t secret[TREE_SECRET_BYTES], struct bytes path)
+static inline struct tree_key tree_key_of(const uint8_t secret[TREE_SECRET_BYTES],
+                                          struct bytes path)
 {
     if (path.size == 0)
         path = BYTES_OF("/");

@@ -4,13 +4,14 @@
  * What a thread that reads the tree owes: QSBR of liburcu, in the words of this project.
  *
  *   reader_register      once per thread, before its first read; the thread is online then
- *   reader_quiescent     bottom of every loop turn: no pointer into the tree is held (versions, data, names, ACL lists)
+ *   reader_quiescent     bottom of every loop turn: no pointer into the tree is held (versions,
+ *                        data, names, ACL lists)
  *   reader_offline       before the thread sleeps or blocks; reader_online when it is back
  *   reader_unregister    before the thread ends
  *
- * ThreadSanitizer cannot see into liburcu, so under it these functions also announce the order that a grace period gives:
- * everything a reader did before a quiescent state comes before everything freed after the grace period. That, not
- * variation of behaviour, is what the #ifdef below is for.
+ * ThreadSanitizer cannot see into liburcu, so under it these functions also announce the order that
+ * a grace period gives: everything a reader did before a quiescent state comes before everything
+ * freed after the grace period. That, not variation of behaviour, is what the #ifdef below is for.
  */
 #ifndef SENGI_TREE_READER_H
 #define SENGI_TREE_READER_H

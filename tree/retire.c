@@ -4,16 +4,18 @@
  * Undoing txns, and freeing what txns superseded or what was undone.
  *
  * Who could still hold what is freed here, argued away:
- *   a reader at V >= z          never follows prev of the version made at z (I3), finds newer slots
- *   a reader at V < z           none: store_retire is called when every core has drained past z
- *   a reader mid-lookup         may hold any version it passed on the way: the grace period waits for its quiescent state
- *   a pinned walk               nothing leaves `held` or `waste` while there is a pin
- *   an old index bucket         belongs to a table that is itself retired later; who looks there entered before the split
+ *   a reader at V >= z     never follows prev of the version made at z (I3), finds newer slots
+ *   a reader at V < z      none: every core has drained past z before store_retire
+ *   a reader mid-lookup    may hold any version it passed on the way: the grace period waits for it
+ *   a pinned walk          nothing leaves `held` or `waste` while there is a pin
+ *   an old index bucket    belongs to a table that is retired later; who looks there entered before
+ *                          the split
  *
  * Ordering
  *   D0  the call_rcu thread pushes a batch to `done` with release after its last access
  *   D1  the writer takes all of `done` with acquire before it uses the txns again
- *   D2  the call_rcu thread counts the batch with release as the last thing; when all are counted the store may be freed
+ *   D2  the call_rcu thread counts the batch with release as the last thing; when all are counted
+ *       the store may be freed
  */
 #include <unistd.h>
 
@@ -114,7 +116,10 @@ void txn_undo(struct store *s, struct tree_txn *txn)
 
 /* --- retire --- */
 
-/** What the txn superseded is unreachable for readers at V >= its zxid; take its tombstones out of the index too. */
+/**
+ * What the txn superseded is unreachable for readers at V >= its zxid; take its tombstones out of
+ * the index too.
+ */
 static void txn_retire(struct store *s, struct tree_txn *txn)
 {
     struct txn_undo *u = txn->undo;
@@ -201,11 +206,16 @@ static void batch_done(struct rcu_head *rcu)
     struct tree_txn *head = &caa_container_of(u, struct store_txn, undo)->pub;
     struct tree_txn *last = batch_free(head);
     last->next = atomic_load_explicit(&s->done, memory_order_relaxed);
-    /* D0: pairs with D1 in done_take(). Without it the writer could reuse a txn that is still being read here. */
+    /*
+     * D0: pairs with D1 in done_take(). Without it the writer could reuse a txn that is still being
+     * read here.
+     */
     while (!atomic_compare_exchange_weak_explicit(&s->done, &last->next, head, memory_order_release,
                                                   memory_order_relaxed))
         ;
-    /* D2: pairs with the acquire in store_settle(); the last access to the store from this thread */
+    /*
+     * D2: pairs with the acquire in store_settle(); the last access to the store from this thread
+     */
     atomic_fetch_add_explicit(&s->batches_done, 1, memory_order_release);
 }
 
@@ -274,7 +284,7 @@ void store_settle(struct store *s)
         reader_offline(); /* else the grace period would wait for this thread */
     /* D2. Not urcu_qsbr_barrier(): it would wait for other users' callbacks as well. */
     while (atomic_load_explicit(&s->batches_done, memory_order_acquire) != s->batches_given)
-        (void)usleep(1000);
+        (void)usleep(1000); /* tidy: allowed: for the call_rcu thread, at shutdown */
     if (online)
         reader_online();
     done_take(s);

@@ -228,8 +228,8 @@ void store_rollback(struct store *s, zxid_t keep)
 void store_show(struct store *s, zxid_t zxid)
 {
     CHECK(zxid >= atomic_load_explicit(&s->visible, memory_order_relaxed) && zxid <= s->committed);
-    /* T0: pairs with T1. Everything installed for txns <= zxid comes before it; without that a reader at this V could find
-     * a slot that still ends below it. */
+    /* T0: pairs with T1. Everything installed for txns <= zxid comes before it; without that a
+     * reader at this V could find a slot that still ends below it. */
     atomic_store_explicit(&s->visible, zxid, memory_order_release);
 }
 

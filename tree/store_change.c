@@ -3,8 +3,8 @@
 /*
  * Changes of znodes inside the open txn, and loading.
  *
- * Each change first does everything that can fail (memory), then everything else. A version made by the open txn is changed
- * in place; any other is copied, and the copy installed in its slot (I2).
+ * Each change first does everything that can fail (memory), then everything else. A version made by
+ * the open txn is changed in place; any other is copied, and the copy installed in its slot (I2).
  */
 #include <zlib.h>
 
@@ -94,14 +94,18 @@ void version_free_tail(struct version *v)
     free(version_external(v));
 }
 
-/** Fill in the data part of the tail and what follows from it. `external` holds a copy of data if the flag says so. */
+/**
+ * Fill in the data part of the tail and what follows from it. `external` holds a copy of data if
+ * the flag says so.
+ */
 static void version_put_data(struct version *v, struct bytes data, void *external)
 {
     uint8_t *p = v->tail + ttl_bytes(v);
     if (v->flags & VERSION_EXTERNAL)
         memcpy(p, &external, sizeof external);
     else if (data.size)
-        memmove(p, data.data, data.size); /* the caller may have read the data from this very version */
+        memmove(p, data.data, data.size); /* the caller may have read the data from this very
+                                           * version */
     be32_store(v->stat + STAT_DATA_LENGTH, data.data ? data.size : 0);
 }
 
@@ -222,7 +226,8 @@ static struct version *version_present(struct store *s, struct tree_key key)
 }
 
 /** Put `new` in the place of `old`; the undo log and the order of versions follow. Cannot fail. */
-static void version_supersede(struct store *s, struct tree_key key, struct version *old, struct version *new)
+static void version_supersede(struct store *s, struct tree_key key, struct version *old,
+                              struct version *new)
 {
     CHECK(new->vzxid == s->newest && old->vzxid <= s->newest);
     if (old->vzxid == s->newest) {
@@ -270,7 +275,10 @@ static uint8_t *path_store(struct txn_undo *u, struct bytes path)
     return p;
 }
 
-/** Make room for one record and fill in what is known; counted by change_count++ when the change is done. NULL: no memory. */
+/**
+ * Make room for one record and fill in what is known; counted by change_count++ when the change is
+ * done. NULL: no memory.
+ */
 static struct tree_change *change_prepare(struct store *s, enum change_kind kind, struct bytes path,
                                           struct tree_key key)
 {
@@ -289,8 +297,12 @@ static struct tree_change *change_prepare(struct store *s, enum change_kind kind
         return NULL;
     struct bytes parent = path_is_root(path) ? path : path_parent(path);
     struct tree_change *change = &txn->changes[txn->change_count];
-    *change = (struct tree_change){.kind = kind, .path_size = path.size, .parent_size = parent.size, .path = copy,
-                                   .key = key, .parent_key = store_key(s, parent)};
+    *change = (struct tree_change){.kind = kind,
+                                   .path_size = path.size,
+                                   .parent_size = parent.size,
+                                   .path = copy,
+                                   .key = key,
+                                   .parent_key = store_key(s, parent)};
     return change;
 }
 
@@ -337,7 +349,8 @@ static void parent_raise(struct version *parent, int32_t cversion, zxid_t pzxid)
 /* --- the changes --- */
 
 /** Install a new znode where there is nothing or a tombstone. @return 0 or -1, nothing changed. */
-static int node_place(struct store *s, struct tree_key key, struct version *v, struct version *tombstone)
+static int node_place(struct store *s, struct tree_key key, struct version *v,
+                      struct version *tombstone)
 {
     CHECK(!tombstone || (tombstone->flags & VERSION_DEAD));
     if (tombstone) {
@@ -397,8 +410,12 @@ int store_add(struct store *s, const struct store_node *node, int32_t parent_cve
     return STORE_OK;
 }
 
-/** Make the znode's newest version a tombstone. Cannot fail: `fresh` is an empty version, used or freed. */
-static void node_kill(struct store *s, struct tree_key key, struct version *v, struct version *fresh)
+/**
+ * Make the znode's newest version a tombstone. Cannot fail: `fresh` is an empty version, used or
+ * freed.
+ */
+static void node_kill(struct store *s, struct tree_key key, struct version *v,
+                      struct version *fresh)
 {
     undo_push(s, (struct undo_entry){.kind = UNDO_ACL_RELEASED, .acl = v->acl});
     if (version_external(v))
@@ -453,8 +470,8 @@ int store_remove(struct store *s, struct bytes path)
 }
 
 /** Copy of `v` for other data. NULL: out of memory. */
-static struct version *version_reshape(const struct store *s, const struct version *v, uint8_t flags,
-                                       uint32_t data_size)
+static struct version *version_reshape(const struct store *s, const struct version *v,
+                                       uint8_t flags, uint32_t data_size)
 {
     struct version *new = malloc(version_bytes(tail_bytes(flags, data_size)));
     if (!new)
@@ -467,10 +484,12 @@ static struct version *version_reshape(const struct store *s, const struct versi
 }
 
 /**
- * Give a present znode other data. *before is its digest before (the caller has subtracted nothing yet).
+ * Give a present znode other data. *before is its digest before (the caller has subtracted nothing
+ * yet).
  * @return the version to go on with, in place or new; NULL: out of memory, nothing changed.
  */
-static struct version *node_set_data(struct store *s, struct tree_key key, struct bytes path, struct bytes data)
+static struct version *node_set_data(struct store *s, struct tree_key key, struct bytes path,
+                                     struct bytes data)
 {
     if (undo_reserve(s, ENTRIES_PER_CHANGE) != 0)
         return NULL;
@@ -500,8 +519,8 @@ static struct version *node_set_data(struct store *s, struct tree_key key, struc
     return new;
 }
 
-int store_set_data(struct store *s, struct bytes path, struct bytes data, int32_t version, zxid_t mzxid,
-                   int64_t mtime)
+int store_set_data(struct store *s, struct bytes path, struct bytes data, int32_t version,
+                   zxid_t mzxid, int64_t mtime)
 {
     CHECK(s->open);
     path = path_normal(path);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What the files of the store share: store.c (txns and their queue), store_change.c (changes), retire.c (undo and deferred
- * frees), walk.c. Nobody else includes this.
+ * What the files of the store share: store.c (txns and their queue), store_change.c (changes),
+ * retire.c (undo and deferred frees), walk.c. Nobody else includes this.
  *
- *                 store_end          store_commit         store_retire            no pin           grace period
- *   free -> open -----------> pending ----------> caller's ---------> held --------------> waste ------------> done -> free
- *             \__ abort ________/__ rollback ___________________________________________/
+ *   free -> open -> pending -> caller's -> held -> waste -> done -> free
+ *
+ *   open     from store_begin to store_end          held    retired by the caller, waits for pins
+ *   pending  until store_commit                     waste   waits for its grace period
+ *   caller's committed, until store_retire          done    freed, for the writer to take back
+ *
+ * store_abort and store_rollback take a short cut: open or pending -> waste.
  */
 #ifndef SENGI_TREE_STORE_PRIVATE_H
 #define SENGI_TREE_STORE_PRIVATE_H
@@ -20,11 +24,14 @@
 #include "tree/store.h"
 
 enum undo_kind {
-    UNDO_SLOT,           /* a: the version before (NULL: key was absent); undone: a, b: what to free */
-    UNDO_DEAD,           /* a tombstone was put at key; retired: a: the tombstone if it was still there */
+    UNDO_SLOT,           /* a: the version before (NULL: key was absent); undone: a, b: what to
+                          * free */
+    UNDO_DEAD,           /* a tombstone was put at key; retired: a: the tombstone if it was still
+                          * there */
     UNDO_FREE_IF_UNDONE, /* a: made by this txn */
     UNDO_FREE_IF_RETIRED,/* a: superseded by this txn */
-    UNDO_FREE_ALWAYS,    /* a: made and superseded inside this txn, but readers may have passed it */
+    UNDO_FREE_ALWAYS,    /* a: made and superseded inside this txn, but readers may have passed
+                          * it */
     UNDO_ACL_TAKEN,
     UNDO_ACL_RELEASED,
 };
@@ -78,7 +85,8 @@ struct store {
     bool digest_enabled;
     /* shared */
     alignas(64) _Atomic zxid_t visible;
-    alignas(64) _Atomic(struct tree_txn *) done; /* D0, D1: freed by the call_rcu thread, for the writer to take back */
+    alignas(64) _Atomic(struct tree_txn *) done; /* D0, D1: freed by the call_rcu thread, for the
+                                                  * writer to take back */
     _Atomic uint64_t batches_done; /* D2 */
     /* owned by the writer */
     alignas(64) struct acl_table *acls;
@@ -94,8 +102,8 @@ struct store {
     bool offline, loading;
 };
 
-static inline void txn_list_append(struct txn_list *list, struct tree_txn *head, struct tree_txn *tail,
-                                   uint64_t count)
+static inline void txn_list_append(struct txn_list *list, struct tree_txn *head,
+                                   struct tree_txn *tail, uint64_t count)
 {
     CHECK(head && tail && tail->next == NULL);
     if (list->tail)
@@ -142,7 +150,10 @@ void retire_table(void *store, struct index_retired *table);
 
 /* store_change.c */
 
-/** A version with everything but prev set, and its key; *external is the data block if there is one. NULL: no memory. */
+/**
+ * A version with everything but prev set, and its key; *external is the data block if there is one.
+ * NULL: no memory.
+ */
 struct version *version_create(const struct store *s, zxid_t vzxid, const struct store_node *node,
                                struct tree_key key);
 void version_free_tail(struct version *v);

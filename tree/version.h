@@ -9,14 +9,16 @@
  *
  * Invariants
  *   I1  v->prev == NULL or v->prev->vzxid < v->vzxid.
- *   I2  A version is written completely before the index slot that exposes it is stored with release; afterwards only
- *       the writer changes it, and only while vzxid > visible (a reader at V looks at vzxid and prev of such a version,
- *       at nothing else).
- *   I3  A version superseded at zxid z is freed only after every core has drained its ring to z and a grace period has
- *       passed; `prev` of the version made at z dangles from then on and no reader at V >= z follows it.
+ *   I2  A version is written completely before the index slot that exposes it is stored with
+ *       release; afterwards only the writer changes it, and only while vzxid > visible (a reader at
+ *       V looks at vzxid and prev of such a version, at nothing else).
+ *   I3  A version superseded at zxid z is freed only after every core has drained its ring to z and
+ *       a grace period has passed; `prev` of the version made at z dangles from then on and no
+ *       reader at V >= z follows it.
  *   I4  Stat is stored as the 68 bytes that go on the wire.
  *
- * One writer (the control core); readers: any core inside a read-side critical section, the snapshot thread under a pin.
+ * One writer (the control core); readers: any core inside a read-side critical section, the
+ * snapshot thread under a pin.
  */
 #ifndef SENGI_TREE_VERSION_H
 #define SENGI_TREE_VERSION_H
@@ -29,8 +31,9 @@
 
 struct children;
 
-/** 128-bit keyed hash of the full path (XXH3 with a secret drawn at start). `lo` picks the bucket and is kept in the
- * version; 16 bits of `hi` are the tag in the slot. The root's path is "/" for hashing. */
+/** 128-bit keyed hash of the full path (XXH3 with a secret drawn at start). `lo` picks the bucket
+ * and is kept in the version; 16 bits of `hi` are the tag in the slot. The root's path is "/" for
+ * hashing. */
 struct tree_key {
     uint64_t lo, hi;
 };
@@ -50,7 +53,7 @@ struct version {
     struct children *children; /* NULL = none */
     uint32_t acl;              /* interned ACL id; 0 = world:anyone:31 */
     int32_t cversion;          /* stored: creations of children only */
-    uint32_t digest_prefix;    /* CRC-32 of path and data: what does not change when only Stat does */
+    uint32_t digest_prefix;    /* CRC-32 of path and data: stays when only Stat changes */
     uint8_t flags;             /* enum version_flag */
     uint8_t spare[3];
     uint8_t stat[STAT_BYTES]; /* wire order; cversion, ephemeralOwner as a client sees them */
@@ -62,8 +65,17 @@ static_assert(offsetof(struct version, tail) == 116, "header of a version");
 
 /* Offsets inside stat. */
 enum {
-    STAT_CZXID = 0, STAT_MZXID = 8, STAT_CTIME = 16, STAT_MTIME = 24, STAT_VERSION = 32, STAT_CVERSION = 36,
-    STAT_AVERSION = 40, STAT_OWNER = 44, STAT_DATA_LENGTH = 52, STAT_NUM_CHILDREN = 56, STAT_PZXID = 60,
+    STAT_CZXID = 0,
+    STAT_MZXID = 8,
+    STAT_CTIME = 16,
+    STAT_MTIME = 24,
+    STAT_VERSION = 32,
+    STAT_CVERSION = 36,
+    STAT_AVERSION = 40,
+    STAT_OWNER = 44,
+    STAT_DATA_LENGTH = 52,
+    STAT_NUM_CHILDREN = 56,
+    STAT_PZXID = 60,
 };
 
 /** Data up to this many bytes is kept in the version itself. */

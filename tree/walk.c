@@ -3,8 +3,8 @@
 /*
  * Visiting every znode: walks for snapshots and searches, the memory count, the whole-tree check.
  *
- * A walk keeps one small frame per level on the heap (a tree may be hundreds of thousands of levels deep) and a cursor only
- * for directories with more than one leaf of names.
+ * A walk keeps one small frame per level on the heap (a tree may be hundreds of thousands of levels
+ * deep) and a cursor only for directories with more than one leaf of names.
  */
 #include <malloc.h>
 
@@ -171,7 +171,8 @@ static void memory_add(void *ctx, struct version *v)
 
 void store_memory(const struct store *s, struct store_memory *out)
 {
-    *out = (struct store_memory){.index_bytes = index_heap_bytes(&s->index), .acl_bytes = acl_heap_bytes(s->acls)};
+    *out = (struct store_memory){.index_bytes = index_heap_bytes(&s->index),
+                                 .acl_bytes = acl_heap_bytes(s->acls)};
     index_each(&s->index, memory_add, out);
 }
 
@@ -192,7 +193,8 @@ static void check_node(struct store *s, struct bytes path, const struct version 
         CHECK(acl_uses(s->acls, v->acl) > 0);
     if (s->digest_enabled) {
         /* crc32 of path and data, computed afresh by way of a new version of the same content */
-        struct store_node node = {.path = path.size ? path : BYTES_OF("/"), .data = version_data(v)};
+        struct store_node node = {.path = path.size ? path : BYTES_OF("/"),
+                                  .data = version_data(v)};
         struct version *fresh = version_create(s, 0, &node, store_key(s, path));
         CHECK(fresh && fresh->digest_prefix == v->digest_prefix);
         version_free_tail(fresh);
@@ -208,7 +210,8 @@ static void count_live(void *ctx, struct version *v)
 void store_check(struct store *s)
 {
     zxid_t visible = atomic_load_explicit(&s->visible, memory_order_relaxed);
-    CHECK(visible <= s->committed && s->committed <= s->newest && s->retired <= s->committed); /* S1 */
+    /* S1 */
+    CHECK(visible <= s->committed && s->committed <= s->newest && s->retired <= s->committed);
     for (const struct tree_txn *txn = s->pending.head; txn; txn = txn->next)
         CHECK(txn->zxid > s->committed && (!txn->next || txn->next->zxid > txn->zxid));
     index_check(&s->index);

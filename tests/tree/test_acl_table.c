@@ -15,11 +15,12 @@ static struct bytes list(uint8_t out[128], int n)
 {
     struct jute_writer w = jute_writer_of(out, 128);
     char id[32];
-    int size = sprintf(id, "user%d", n);
+    int size = snprintf(id, sizeof id, "user%d", n);
     jute_write_int(&w, 1);
     jute_write_int(&w, n < 0 ? -n : 31);
     jute_write_bytes(&w, n < 0 ? BYTES_OF("world") : BYTES_OF("digest"));
-    jute_write_bytes(&w, n < 0 ? BYTES_OF("anyone") : (struct bytes){(uint8_t *)id, (uint32_t)size});
+    jute_write_bytes(&w,
+                     n < 0 ? BYTES_OF("anyone") : (struct bytes){(uint8_t *)id, (uint32_t)size});
     return (struct bytes){out, (uint32_t)jute_written(&w)};
 }
 
@@ -79,7 +80,10 @@ static void equal_lists_share_an_id_until_the_last_use_is_dropped(void **state)
     acl_table_destroy(t);
 }
 
-/* Goal: ids stay right through growth of chains and pages. Method: against an array of uses, thousands of lists. */
+/*
+ * Goal: ids stay right through growth of chains and pages. Method: against an array of uses,
+ * thousands of lists.
+ */
 static void random_uses_match_an_array(void **state)
 {
     (void)state;

@@ -158,8 +158,21 @@ static uint8_t name_buffer[1u << 20];
 
 static struct bytes name_random(int kind)
 {
-    static const uint32_t edges[] = {1, 2, LEAF / 4 - 5, LEAF / 4 - 4, LEAF / 4 - 3, LEAF / 2 - 5, LEAF / 2 - 4,
-                                     LEAF / 2 - 3, LEAF - 10, LEAF - 5, LEAF - 4, LEAF - 3, LEAF + 1, LEAF * 2, 5000};
+    static const uint32_t edges[] = {1,
+                                     2,
+                                     LEAF / 4 - 5,
+                                     LEAF / 4 - 4,
+                                     LEAF / 4 - 3,
+                                     LEAF / 2 - 5,
+                                     LEAF / 2 - 4,
+                                     LEAF / 2 - 3,
+                                     LEAF - 10,
+                                     LEAF - 5,
+                                     LEAF - 4,
+                                     LEAF - 3,
+                                     LEAF + 1,
+                                     LEAF * 2,
+                                     5000};
     uint32_t size;
     switch (kind) {
     case 0: size = 1 + rnd(3); break;                                  /* many equal ones */
@@ -174,7 +187,8 @@ static struct bytes name_random(int kind)
 }
 
 /** Make a change and take it back: the old tree is what it was. */
-static void change_and_undo(struct children *root, const struct model *m, struct bytes name, bool present)
+static void change_and_undo(struct children *root, const struct model *m, struct bytes name,
+                            bool present)
 {
     struct books b = {.made_count = 0};
     struct children_sink sink = {book_made, book_replaced, &b};
@@ -228,7 +242,10 @@ static void life(uint64_t seed, int kind, int steps, int size_aim)
     model_free(&m);
 }
 
-/* Goal: names stay sorted and complete through splits and merges. Method: random lives, several mixes of name sizes. */
+/*
+ * Goal: names stay sorted and complete through splits and merges. Method: random lives, several
+ * mixes of name sizes.
+ */
 static void random_inserts_and_removals_match_a_sorted_array(void **state)
 {
     (void)state;
@@ -239,10 +256,13 @@ static void random_inserts_and_removals_match_a_sorted_array(void **state)
 
 static struct bytes numbered(uint8_t *out, uint32_t i)
 {
-    return (struct bytes){out, (uint32_t)sprintf((char *)out, "%010u", i)};
+    return (struct bytes){out, (uint32_t)snprintf((char *)out, 11, "%010u", i)};
 }
 
-/* Goal: queues of sequential names fill their leaves. Method: ascending and descending inserts, bytes per name. */
+/*
+ * Goal: queues of sequential names fill their leaves. Method: ascending and descending inserts,
+ * bytes per name.
+ */
 static void sequential_names_leave_full_leaves(void **state)
 {
     (void)state;
@@ -261,7 +281,10 @@ static void sequential_names_leave_full_leaves(void **state)
     }
 }
 
-/* Goal: emptying from the front, the middle and the back keeps the tree shallow. Method: remove in strides. */
+/*
+ * Goal: emptying from the front, the middle and the back keeps the tree shallow. Method: remove in
+ * strides.
+ */
 static void a_thinned_out_tree_shrinks_with_its_names(void **state)
 {
     (void)state;

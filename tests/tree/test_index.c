@@ -57,8 +57,8 @@ static void graveyard_free(struct graveyard *g)
     g->first = NULL;
 }
 
-/* Goal: entries are found through every stage of every doubling, absent keys never. Method: grow from the smallest table, look
- * at old, new and absent keys after each insert. */
+/* Goal: entries are found through every stage of every doubling, absent keys never. Method: grow
+ * from the smallest table, look at old, new and absent keys after each insert. */
 static void entries_stay_found_while_the_index_grows(void **state)
 {
     (void)state;
@@ -86,7 +86,10 @@ static void entries_stay_found_while_the_index_grows(void **state)
     }
     index_check(&ix);
     assert_true(g.count >= 10);
-    /* between 0.4 and 0.8 full: 10 to 25 bytes per entry with overflow buckets, both tables while splitting */
+    /*
+     * between 0.4 and 0.8 full: 10 to 25 bytes per entry with overflow buckets, both tables while
+     * splitting
+     */
     assert_in_range(index_heap_bytes(&ix) / MANY, 9, 40);
     graveyard_free(&g);
     index_free(&ix);
@@ -110,7 +113,10 @@ static void an_index_sized_beforehand_does_not_double(void **state)
     free(v);
 }
 
-/* Goal: replace and remove act on their entry only, freed slots are used again. Method: against an array of pointers. */
+/*
+ * Goal: replace and remove act on their entry only, freed slots are used again. Method: against an
+ * array of pointers.
+ */
 static void replaced_and_removed_entries_match_an_array(void **state)
 {
     (void)state;
@@ -151,7 +157,10 @@ static void replaced_and_removed_entries_match_an_array(void **state)
     free(now);
 }
 
-/* Goal: keys with the same bucket and the same tag are told apart by key.lo, in chains of any length. Method: forged keys. */
+/*
+ * Goal: keys with the same bucket and the same tag are told apart by key.lo, in chains of any
+ * length. Method: forged keys.
+ */
 static void equal_tags_in_one_bucket_are_told_apart(void **state)
 {
     (void)state;
@@ -169,7 +178,8 @@ static void equal_tags_in_one_bucket_are_told_apart(void **state)
             v[i].key_lo = key.lo;
             assert_int_equal(index_insert(&ix, key, &v[i]), 0);
             for (uint32_t k = 0; k <= i; k++)
-                assert_ptr_equal(index_find(&ix, (struct tree_key){(uint64_t)k << 40 | 5, hi}), &v[k]);
+                assert_ptr_equal(index_find(&ix, (struct tree_key){(uint64_t)k << 40 | 5, hi}),
+                                 &v[k]);
             assert_null(index_find(&ix, (struct tree_key){key.lo, hi ^ 1ull << 48}));
             assert_ptr_equal(index_confirm(&ix, key, index_candidate(&ix, key)), &v[i]);
         }
@@ -239,8 +249,8 @@ static void *reader_main(void *arg)
     return (void *)(uintptr_t)lookups;
 }
 
-/* Goal: X1 and X2. Method: two readers look for everything that was announced, from the smallest table to the last. Retired
- * tables are kept until the end, as a grace period would. */
+/* Goal: X1 and X2. Method: two readers look for everything that was announced, from the smallest
+ * table to the last. Retired tables are kept until the end, as a grace period would. */
 static void readers_find_all_entries_while_it_doubles(void **state)
 {
     (void)state;

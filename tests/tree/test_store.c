@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The store against a model: a flat array of znodes, copied whole at each zxid that the test wants to look back at.
+ * The store against a model: a flat array of znodes, copied whole at each zxid that the test wants
+ * to look back at.
  *
- * Random txns (create, remove, setData, setACL, quiet data, parent touches; several to a txn, often on the same znode) are
- * aborted, ended, committed, shown, rolled back and retired at random; after each step the newest state, the visible state and
- * every pending zxid are compared with the model, and store_check() runs.
+ * Random txns (create, remove, setData, setACL, quiet data, parent touches; several to a txn, often
+ * on the same znode) are aborted, ended, committed, shown, rolled back and retired at random; after
+ * each step the newest state, the visible state and every pending zxid are compared with the model,
+ * and store_check() runs.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,7 +107,8 @@ static uint64_t model_digest(const struct model *m)
         }
         memset(b + size, n->data_fill, n->data_size);
         size += n->data_size;
-        const int64_t longs[5] = {n->stat.czxid, n->stat.mzxid, n->stat.pzxid, n->stat.ctime, n->stat.mtime};
+        const int64_t longs[5] = {n->stat.czxid, n->stat.mzxid, n->stat.pzxid, n->stat.ctime,
+                                  n->stat.mtime};
         const int32_t ints[3] = {n->stat.version, n->stat.cversion, n->stat.aversion};
         for (int k = 0; k < 5; k++, size += 8)
             be64_store(b + size, (uint64_t)longs[k]);
@@ -123,7 +126,8 @@ static struct tree_counters model_counters(const struct model *m)
     for (int i = 0; i < m->count; i++) {
         int64_t owner = m->node[i].stat.ephemeral_owner;
         c.nodes++;
-        c.ephemerals += owner != 0 && owner != OWNER_CONTAINER && (owner & OWNER_TTL_MASK) != OWNER_TTL_MASK;
+        c.ephemerals +=
+            owner != 0 && owner != OWNER_CONTAINER && (owner & OWNER_TTL_MASK) != OWNER_TTL_MASK;
         c.data_bytes += strlen(m->node[i].path) + m->node[i].data_size;
     }
     return c;
@@ -225,10 +229,11 @@ static uint32_t acl_random(struct store *s)
 
 static void path_random(char *out)
 {
-    static const char *const top[] = {"", "/a", "/b", "/zookeeper", "/zookeeper/q", "/a/deep", "/a/deep/er"};
-    sprintf(out, "%s/%c%u", top[rnd(7)], "nm"[rnd(2)], rnd(4));
+    static const char *const top[] = {"",        "/a",        "/b", "/zookeeper", "/zookeeper/q",
+                                      "/a/deep", "/a/deep/er"};
+    snprintf(out, PATH_MAX_TEST, "%s/%c%u", top[rnd(7)], "nm"[rnd(2)], rnd(4));
     if (rnd(4) == 0)
-        strcpy(out, top[1 + rnd(6)]);
+        snprintf(out, PATH_MAX_TEST, "%s", top[1 + rnd(6)]);
 }
 
 static uint8_t data_buffer[1024];
@@ -262,10 +267,10 @@ static void op_create(struct store *s, struct model *m, const char *path)
         return;
     struct model_node *n = &m->node[m->count];
     *n = (struct model_node){.acl = acl_random(s)};
-    strcpy(n->path, path);
+    snprintf(n->path, sizeof n->path, "%s", path);
     struct bytes data = data_random(n);
-    n->stat = (struct stat_persisted){m->zxid, m->zxid, 1000 + m->zxid, 1000 + m->zxid, 0, 0, 0, owner_random(),
-                                      m->zxid};
+    n->stat = (struct stat_persisted){m->zxid, m->zxid, 1000 + m->zxid, 1000 + m->zxid, 0,
+                                      0,       0,       owner_random(), m->zxid};
     int32_t cversion = parent->stat.cversion + (rnd(6) ? 1 : -1);
     struct store_node node = {text(path), data, n->acl, n->stat};
     assert_int_equal(store_add(s, &node, cversion), 0);
@@ -300,19 +305,21 @@ static void op_set(struct store *s, struct model *m, const char *path, uint32_t 
         n->stat.version++;
         n->stat.mzxid = m->zxid;
         n->stat.mtime = 5000 + m->zxid;
-        assert_int_equal(store_set_data(s, text(path), data, n->stat.version, n->stat.mzxid, n->stat.mtime), 0);
+        assert_int_equal(
+            store_set_data(s, text(path), data, n->stat.version, n->stat.mzxid, n->stat.mtime), 0);
     } else if (what == 1) {
         assert_int_equal(store_set_data_quietly(s, text(path), data_random(n)), 0);
     } else if (what == 2) {
         n->acl = acl_random(s);
         assert_int_equal(store_set_acl(s, text(path), n->acl, ++n->stat.aversion), 0);
     } else {
-        int32_t cversion = n->stat.cversion + (int32_t)rnd(3) - 1;
+        int32_t cversion = rnd(3) ? n->stat.cversion + (int32_t)rnd(3) - 1 : INT32_MIN;
         assert_int_equal(store_touch_parent(s, text(path), cversion, m->zxid), 0);
-        if (cversion > n->stat.cversion) {
+        if (cversion > n->stat.cversion)
             n->stat.cversion = cversion;
-            n->stat.pzxid = m->zxid;
-        }
+        else if (cversion != INT32_MIN)
+            return;
+        n->stat.pzxid = m->zxid;
     }
 }
 
@@ -325,7 +332,7 @@ static void ops_random(struct store *s, struct model *m)
         if (rnd(3)) /* else: the same znode again */
             path_random(path);
         if (rnd(12) == 0)
-            strcpy(path, "/");
+            snprintf(path, sizeof path, "/");
         switch (rnd(5)) {
         case 0:
         case 1:
@@ -451,7 +458,7 @@ static void life_run(uint64_t seed, int steps)
     l->next_zxid = 1;
     l->h.count = 1;
     l->h.state[0].count = 1;
-    strcpy(l->h.state[0].node[0].path, "/");
+    l->h.state[0].node[0].path[0] = '/';
     store_set_offline(l->s, rnd(2));
     for (int i = 0; i < steps; i++) {
         switch (rnd(12)) {
@@ -473,7 +480,8 @@ static void life_run(uint64_t seed, int steps)
     struct tree_txn *none = NULL;
     store_retire(l->s, &none);
     store_settle(l->s);
-    assert_int_equal(store_index(l->s)->entries, l->h.state[0].count); /* no tombstone is left over */
+    /* no tombstone is left over */
+    assert_int_equal(store_index(l->s)->entries, l->h.state[0].count);
     uint64_t uses = 0, want = 0;
     for (uint32_t id = 0; (id = acl_next(store_acls(l->s), id));)
         uses += acl_uses(store_acls(l->s), id);
@@ -516,7 +524,10 @@ static void finish(struct store *s, zxid_t zxid)
     store_retire(s, &txns);
 }
 
-/* Goal: digests are ZooKeeper's. Method: the fresh tree's sums, as a real server writes them (semantics.md section 17). */
+/*
+ * Goal: digests are ZooKeeper's. Method: the fresh tree's sums, as a real server writes them
+ * (semantics.md section 17).
+ */
 static void the_digest_of_a_fresh_tree_is_zookeepers(void **state)
 {
     (void)state;
@@ -528,7 +539,8 @@ static void the_digest_of_a_fresh_tree_is_zookeepers(void **state)
     load(s, "/zookeeper/quota", "");
     load(s, "/zookeeper/config", "");
     assert_int_equal(store_counters(s)->digest, 1371985504u);
-    assert_int_equal(store_counters(s)->data_bytes, 44); /* approximate_data_size of a fresh server */
+    assert_int_equal(store_counters(s)->data_bytes, 44); /* approximate_data_size of a fresh
+                                                          * server */
     assert_int_equal(store_counters(s)->nodes, 4);
     store_check(s);
     store_destroy(s);
@@ -551,7 +563,10 @@ static void the_root_has_two_names(void **state)
     store_destroy(s);
 }
 
-/* Goal: a snapshot's Stat comes back as it was; counts follow. Method: load root and children, then change them. */
+/*
+ * Goal: a snapshot's Stat comes back as it was; counts follow. Method: load root and children, then
+ * change them.
+ */
 static void loaded_znodes_keep_their_stat(void **state)
 {
     (void)state;
@@ -592,8 +607,8 @@ static void loaded_znodes_keep_their_stat(void **state)
     store_destroy(s);
 }
 
-static void assert_change(const struct store *s, const struct tree_change *c, enum change_kind kind, const char *path,
-                          uint32_t parent_size, uint32_t acl, uint32_t parent_acl)
+static void assert_change(const struct store *s, const struct tree_change *c, enum change_kind kind,
+                          const char *path, uint32_t parent_size, uint32_t acl, uint32_t parent_acl)
 {
     assert_int_equal(c->kind, kind);
     assert_int_equal(c->path_size, strlen(path));
@@ -605,7 +620,10 @@ static void assert_change(const struct store *s, const struct tree_change *c, en
     assert_int_equal(c->parent_key.lo, store_key(s, (struct bytes){c->path, parent_size}).lo);
 }
 
-/* Goal: watch dispatch gets each change with path and ACLs as semantics.md section 12.3 needs them, in order. */
+/*
+ * Goal: watch dispatch gets each change with path and ACLs as semantics.md section 12.3 needs them,
+ * in order.
+ */
 static void change_records_tell_what_watches_need(void **state)
 {
     (void)state;
@@ -639,7 +657,10 @@ static void change_records_tell_what_watches_need(void **state)
     store_destroy(s);
 }
 
-/* Goal: depth is no limit: nothing recurses. Method: a chain of thousands of levels, walked and removed. */
+/*
+ * Goal: depth is no limit: nothing recurses. Method: a chain of thousands of levels, walked and
+ * removed.
+ */
 static void a_very_deep_tree_can_be_walked(void **state)
 {
     (void)state;
@@ -648,7 +669,7 @@ static void a_very_deep_tree_can_be_walked(void **state)
     static char path[LEVELS * 2 + 1];
     assert_int_equal(store_load_begin(s, 1), 0);
     for (int i = 0; i < LEVELS; i++) {
-        strcat(path + (i ? 2 * i - 2 : 0), "/a");
+        memcpy(path + 2 * i, "/a", 3);
         load(s, path, "");
     }
     struct store_walk *w = store_walk_begin(s, text("/"), 1);
@@ -668,7 +689,10 @@ static void a_very_deep_tree_can_be_walked(void **state)
     store_destroy(s);
 }
 
-/* Goal: a directory far beyond one leaf of names, made and emptied in single txns (as a session close does). */
+/*
+ * Goal: a directory far beyond one leaf of names, made and emptied in single txns (as a session
+ * close does).
+ */
 static void a_txn_may_make_and_remove_thousands_of_znodes(void **state)
 {
     (void)state;
@@ -679,7 +703,7 @@ static void a_txn_may_make_and_remove_thousands_of_znodes(void **state)
     for (int round = 0; round < 2; round++) {
         assert_int_equal(store_begin(s, 2 * round + 1), 0);
         for (int i = 0; i < COUNT; i++) {
-            sprintf(path, "/n%d", i * 7919 % COUNT);
+            snprintf(path, sizeof path, "/n%d", i * 7919 % COUNT);
             struct store_node n = {.path = text(path), .data = text("d")};
             assert_int_equal(store_add(s, &n, i + 1), 0);
         }
@@ -695,7 +719,7 @@ static void a_txn_may_make_and_remove_thousands_of_znodes(void **state)
     store_check(s);
     assert_int_equal(store_begin(s, 4), 0);
     for (int i = 0; i < COUNT; i++) {
-        sprintf(path, "/n%d", i);
+        snprintf(path, sizeof path, "/n%d", i);
         assert_int_equal(store_remove(s, text(path)), 0);
     }
     (void)store_end(s);
@@ -708,7 +732,10 @@ static void a_txn_may_make_and_remove_thousands_of_znodes(void **state)
     store_destroy(s);
 }
 
-/* Goal: memory is bounded by live znodes, not by the number of txns. Method: the store's own count stays where it was. */
+/*
+ * Goal: memory is bounded by live znodes, not by the number of txns. Method: the store's own count
+ * stays where it was.
+ */
 static void changing_and_recreating_leaves_nothing_behind(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Every allocation of the store fails in turn. The store's sources are compiled into this program with malloc and friends
- * replaced, so nothing but the store is hit.
+ * Every allocation of the store fails in turn. The store's sources are compiled into this program
+ * with malloc and friends replaced, so nothing but the store is hit.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,8 @@
 #include <urcu/urcu-qsbr.h>
 #include <zlib.h>
 
-static long fault_at; /* 0: never; n: the n-th allocation from now fails, and all after it when fault_stays */
+static long fault_at; /* 0: never; n: the n-th allocation from now fails, and all after it when
+                       * fault_stays */
 static bool fault_stays;
 static long fault_hits;
 
@@ -93,7 +94,10 @@ static int acl_make(struct store *s, int n, uint32_t *id)
     return acl_intern(s->acls, (struct bytes){wire, (uint32_t)jute_written(&w)}, id);
 }
 
-/** One txn with every kind of change, many of them, on nodes old and new. @return 0, or what failed; then it is aborted. */
+/**
+ * One txn with every kind of change, many of them, on nodes old and new. @return 0, or what failed;
+ * then it is aborted.
+ */
 static int txn(struct store *s, zxid_t zxid)
 {
     char path[64];
@@ -101,7 +105,7 @@ static int txn(struct store *s, zxid_t zxid)
     if (err)
         return err;
     for (int i = 0; !err && i < 120; i++) {
-        sprintf(path, "/dir/z%ld-%d", (long)zxid, i);
+        snprintf(path, sizeof path, "/dir/z%ld-%d", (long)zxid, i);
         uint32_t acl = 0;
         err = i % 3 ? 0 : acl_make(s, i, &acl);
         if (err)
@@ -119,7 +123,8 @@ static int txn(struct store *s, zxid_t zxid)
     uint32_t acl;
     if (!err)
         err = store_set_data(s, text("/old"), (struct bytes){big, 700}, 2, zxid, 1);
-    if (!err && (err = acl_make(s, 777, &acl)) == 0 && (err = store_set_acl(s, text("/old"), acl, 1)) != 0)
+    if (!err && (err = acl_make(s, 777, &acl)) == 0 &&
+        (err = store_set_acl(s, text("/old"), acl, 1)) != 0)
         acl_drop(s->acls, acl);
     if (!err)
         err = store_set_data_quietly(s, text("/quiet"), (struct bytes){big, 1});
@@ -148,16 +153,17 @@ static struct store *store_make(void)
     if (!s)
         return NULL;
     store_set_offline(s, true);
-    if (store_begin(s, 1) != 0 || add(s, "/dir", 1, 0) || add(s, "/old", 2, 0) || add(s, "/quiet", 2, 0) ||
-        add(s, "/gone", 600, 0))
+    if (store_begin(s, 1) != 0 || add(s, "/dir", 1, 0) || add(s, "/old", 2, 0) ||
+        add(s, "/quiet", 2, 0) || add(s, "/gone", 600, 0))
         abort();
     (void)store_end(s);
     finish(s, 1);
     return s;
 }
 
-/* Goal: S5; an aborted txn leaves no trace wherever memory ran out. Method: the n-th allocation of a large txn fails, for n = 1
- * until it goes through; then the same txn must succeed. Once with one failure, once with memory gone for good. */
+/* Goal: S5; an aborted txn leaves no trace wherever memory ran out. Method: the n-th allocation of
+ * a large txn fails, for n = 1 until it goes through; then the same txn must succeed. Once with one
+ * failure, once with memory gone for good. */
 static void each_allocation_of_a_txn_may_fail(void **state)
 {
     (void)state;
@@ -224,7 +230,7 @@ static void each_allocation_of_a_walk_may_fail(void **state)
     struct store *s = store_create_empty(&config);
     assert_int_equal(store_load_begin(s, 1), 0);
     for (int i = 0; i < LEVELS; i++) {
-        strcat(path, "/a");
+        memcpy(path + 2 * i, "/a", 3);
         struct store_node node = {.path = text(path), .data = text("")};
         assert_int_equal(store_load(s, &node), 0);
     }
@@ -265,8 +271,9 @@ static void each_allocation_of_a_load_may_fail(void **state)
         uint64_t loaded = 1;
         char path[32];
         for (int i = 0; !err && i < 200; i++) {
-            sprintf(path, "/n%d", i);
-            struct store_node node = {.path = text(i == 100 ? "" : path), .data = {big, i % 9 ? 5 : 700}};
+            snprintf(path, sizeof path, "/n%d", i);
+            struct store_node node = {.path = text(i == 100 ? "" : path),
+                                      .data = {big, i % 9 ? 5 : 700}};
             err = store_load(s, &node);
             loaded += !err && i != 100;
         }

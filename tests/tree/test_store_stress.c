@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Readers on their own threads against one writer: what a reader sees at V must be exactly the state at V.
+ * Readers on their own threads against one writer: what a reader sees at V must be exactly the
+ * state at V.
  *
  *   /g<i>        data: 8 bytes, the zxid of the last txn that changed the group
- *   /g<i>/x, /y  always made, changed and removed together; their data is the same 8 bytes, then filling (sometimes enough to
+ *   /g<i>/x, /y  always made, changed and removed together; their data is the same 8 bytes, then
+ *   filling (sometimes enough to
  *                be kept outside the version), and their ACL list names it too
- *   /fill/n<k>   k = 0, 1, 2, ...: a fixed number per txn, so that V says which must be there; the index doubles all the time
+ *   /fill/n<k>   k = 0, 1, 2, ...: a fixed number per txn, so that V says which must be there; the
+ *   index doubles all the time
  *
- * The writer also aborts and rolls back, and pins the tree for a thread that walks it whole. It retires a txn only when every
- * reader has announced a V past it, as the control core does.
+ * The writer also aborts and rolls back, and pins the tree for a thread that walks it whole. It
+ * retires a txn only when every reader has announced a V past it, as the control core does.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -27,15 +30,16 @@
 #include "tree/tree.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define TXNS 5000
+#define TXNS 2500
 #else
-#define TXNS 62500 /* times FILL_PER_TXN: a million */
+#define TXNS 15700 /* times FILL_PER_TXN: a million */
 #endif
-#define FILL_PER_TXN 16
+#define FILL_PER_TXN 64
 #define GROUPS 16
 #define READERS 2
 #define OUTSTANDING_MAX 512
 #define BURST 32
+#define PATH_BYTES 32
 #define ACL_ID_AT (4 + 4 + 4 + 6 + 4) /* in the wire bytes of acl_for()'s lists */
 
 struct stress {
@@ -58,7 +62,7 @@ static uint32_t rnd(uint64_t *state, uint32_t below)
 
 static struct bytes path_print(char *out, const char *format, unsigned a)
 {
-    int n = sprintf(out, format, a);
+    int n = snprintf(out, PATH_BYTES, format, a);
     return (struct bytes){(uint8_t *)out, (uint32_t)n};
 }
 
@@ -75,7 +79,7 @@ static const struct version *get(struct stress *t, zxid_t v, struct bytes path)
 
 static void check_group(struct stress *t, zxid_t v, unsigned g)
 {
-    char p[3][32];
+    char p[3][PATH_BYTES];
     const struct version *parent = get(t, v, path_print(p[0], "/g%u", g));
     const struct version *x = get(t, v, path_print(p[1], "/g%u/x", g));
     const struct version *y = get(t, v, path_print(p[2], "/g%u/y", g));
@@ -97,7 +101,7 @@ static void check_group(struct stress *t, zxid_t v, unsigned g)
 
 static void check_fill(struct stress *t, zxid_t v, uint64_t *seed)
 {
-    char p[BURST][32];
+    char p[BURST][PATH_BYTES];
     struct tree_key key[BURST];
     uint32_t k[BURST], filled = fill_at(v);
     for (int i = 0; i < BURST; i++) {
@@ -109,14 +113,15 @@ static void check_fill(struct stress *t, zxid_t v, uint64_t *seed)
     for (int i = 0; i < BURST; i++)
         candidate[i] = index_candidate(store_index(t->s), key[i]);
     for (int i = 0; i < BURST; i++) {
-        const struct version *n = version_at(index_confirm(store_index(t->s), key[i], candidate[i]), v);
+        const struct version *n =
+            version_at(index_confirm(store_index(t->s), key[i], candidate[i]), v);
         CHECK(!n == (k[i] >= filled));
         CHECK(!n || version_data(n).size == 0);
     }
     const struct version *dir = get(t, v, BYTES_OF("/fill"));
     CHECK(version_num_children(dir) == filled && children_count(dir->children) == filled);
     uint32_t i = rnd(seed, filled + 1);
-    char name[32];
+    char name[PATH_BYTES];
     CHECK(children_contains(dir->children, path_print(name, "n%u", i)) == (i < filled));
 }
 
@@ -224,7 +229,7 @@ static void change_group(struct writer *w, unsigned g)
     be64_store(data, (uint64_t)w->zxid);
     memset(data + 8, data[7], sizeof data - 8);
     struct bytes d = {data, size};
-    char p[3][32];
+    char p[3][PATH_BYTES];
     struct bytes parent = path_print(p[0], "/g%u", g), x = path_print(p[1], "/g%u/x", g),
                  y = path_print(p[2], "/g%u/y", g);
     struct store *s = w->t->s;
@@ -235,7 +240,8 @@ static void change_group(struct writer *w, unsigned g)
         w->present[g] = false;
     }
     if (w->present[g]) {
-        CHECK(store_set_data(s, x, d, 1, w->zxid, 0) == 0 && store_set_data(s, y, d, 1, w->zxid, 0) == 0);
+        CHECK(store_set_data(s, x, d, 1, w->zxid, 0) == 0 &&
+              store_set_data(s, y, d, 1, w->zxid, 0) == 0);
         CHECK(store_set_acl(s, x, acl_for(s, (uint64_t)w->zxid), 1) == 0);
         CHECK(store_set_acl(s, y, acl_for(s, (uint64_t)w->zxid), 1) == 0);
     } else if (!remove || rnd(&w->seed, 3) == 0) {
@@ -247,7 +253,7 @@ static void change_group(struct writer *w, unsigned g)
 
 static void txn_body(struct writer *w)
 {
-    char p[32];
+    char p[PATH_BYTES];
     CHECK(store_begin(w->t->s, w->zxid) == 0);
     for (uint32_t k = fill_at(w->zxid) - FILL_PER_TXN; k < fill_at(w->zxid); k++)
         add(w, path_print(p, "/fill/n%u", k), BYTES_OF(""), 0);
@@ -319,7 +325,7 @@ static void pin_sometimes(struct writer *w)
 
 static void writer_run(struct writer *w)
 {
-    char p[32];
+    char p[PATH_BYTES];
     CHECK(store_begin(w->t->s, 1) == 0);
     w->zxid = 1;
     add(w, BYTES_OF("/fill"), BYTES_OF(""), 0);
@@ -365,7 +371,8 @@ static void readers_see_exactly_the_state_at_v(void **state)
         assert_true(t->reader[i].reads > 0);
     }
     pthread_join(walker, NULL);
-    print_message("%lu walks, %lu znodes\n", (unsigned long)t->walks, (unsigned long)store_counters(t->s)->nodes);
+    print_message("%lu walks, %lu znodes\n", (unsigned long)t->walks,
+                  (unsigned long)store_counters(t->s)->nodes);
     assert_true(t->walks > 0);
     store_check(t->s);
     store_destroy(t->s);
