@@ -30,9 +30,9 @@
 #include "tree/tree.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define TXNS 2500
+#define TXNS 1000
 #else
-#define TXNS 15700 /* times FILL_PER_TXN: a million */
+#define TXNS 6300 /* times FILL_PER_TXN: 400 000 znodes */
 #endif
 #define FILL_PER_TXN 64
 #define GROUPS 16
