@@ -28,24 +28,29 @@ struct acl_list {
 
 struct acl_table;
 
-struct acl_table *acl_table_create(void (*retire)(void *ctx, void *memory, size_t bytes), void *ctx);
+struct acl_table *acl_table_create(void (*retire)(void *ctx, void *memory, size_t bytes),
+                                   void *ctx);
 void acl_table_destroy(struct acl_table *table);
 
-/** Intern a list given as a whole wire vector; adds one use. @return 0; -1 out of memory or ACL_LISTS_MAX reached. */
+/** Intern a list given as a whole wire vector; adds one use. @return 0; -1 out of memory or
+ * ACL_LISTS_MAX reached. */
 int acl_intern(struct acl_table *table, struct bytes wire_vector, uint32_t *id);
 void acl_hold(struct acl_table *table, uint32_t id);
 /** Drop one use; the last one retires the list (deferred free). */
 void acl_drop(struct acl_table *table, uint32_t id);
 
-/** The list behind an id. Readers: only ids of versions that they can see. Borrowed like the version. */
+/** The list behind an id. Readers: only ids of versions that they can see. Borrowed like the
+ * version. */
 const struct acl_list *acl_get(const struct acl_table *table, uint32_t id);
 
-/** May a holder of `auth` do any of `perms` under the list `id`? (semantics.md section 6.1) Any reader. */
-bool acl_allows(const struct acl_table *table, uint32_t id, int32_t perms, const struct auth_set *auth);
+/** May a holder of `auth` do any of `perms` under the list `id`? (semantics.md section 6.1)
+ * NULL for the server itself, which may do anything: never for a client. Any reader. */
+bool acl_allows(const struct acl_table *table, uint32_t id, int32_t perms,
+                const struct auth_set *auth);
 
 /**
- * Check and expand the ACL of a create or setACL request (semantics.md section 6.2): duplicates removed, `auth` entries
- * replaced by the connection's ids, providers asked.
+ * Check and expand the ACL of a create or setACL request (semantics.md section 6.2): duplicates
+ * removed, `auth` entries replaced by the connection's ids, providers asked.
  *
  * @param out Receives the whole wire vector to store.
  * @return 0, ZK_INVALIDACL or ZK_MARSHALLINGERROR (null id).
@@ -55,7 +60,8 @@ int acl_fix(struct acl_view asked, const struct auth_set *auth, struct buffer *o
 /** Wire vector for a getACL reply: without ADMIN, digest ids are shown as `user:x`. */
 void acl_write_redacted(const struct acl_list *list, struct buffer *out);
 
-/** Iterate ids in use, for snapshots (writer thread, at pin time). @return next id in use > `after`, or 0. */
+/** Iterate ids in use, for snapshots (writer thread, at pin time). @return next id in use >
+ * `after`, or 0. */
 uint32_t acl_next(const struct acl_table *table, uint32_t after);
 /** Lists in use, uses of one list, heap bytes. Writer thread. */
 uint32_t acl_count(const struct acl_table *table);

@@ -2,6 +2,8 @@
  * Copyright the Sengi authors */
 /* What a pinned snapshot gives is the visible state, to the last session, whatever is pending or
  * happens later. */
+#include <pthread.h>
+
 #include "tests/tree/tree_dump.h"
 
 /* Everything the snapshot gives, as bytes; ACL keys resolved. */
@@ -114,6 +116,68 @@ static void pending_txns_do_not_show_in_a_snapshot(void **state)
     env_free(&e);
 }
 
+struct walker {
+    struct tree_snapshot *snapshot;
+    struct buffer dump;
+};
+
+static void *walker_run(void *arg)
+{
+    struct walker *w = arg;
+    snapshot_dump(w->snapshot, &w->dump);
+    return NULL;
+}
+
+/* Another thread walks while every node is changed, removed and made anew. */
+static void a_snapshot_walked_by_another_thread_stands_still(void **state)
+{
+    (void)state;
+    struct tree_config config = env_config();
+    struct env e;
+    struct buffer before;
+    env_init(&e, &config);
+    buffer_init(&before, 1 << 24);
+    env_session(&e, SESSION_A, 1000);
+    for (int i = 0; i < 3000; i++)
+        acl_create(&e,
+                   (char[]){'/', (char)('a' + i / 676), (char)('a' + i / 26 % 26),
+                            (char)('a' + i % 26), 0},
+                   i % 2 ? "bob:x" : "eve:y");
+    tree_publish(e.t);
+    struct tree_snapshot *s = tree_snapshot_begin(e.t);
+    snapshot_dump(s, &before);
+    tree_snapshot_end(e.t, &s);
+    for (int round = 0; round < 3; round++) {
+        struct walker w = {.snapshot = tree_snapshot_begin(e.t)};
+        pthread_t thread;
+        buffer_init(&w.dump, 1 << 24);
+        assert_int_equal(0, pthread_create(&thread, NULL, walker_run, &w));
+        for (int i = 0; i < 3000; i++) {
+            char path[] = {'/', (char)('a' + i / 676), (char)('a' + i / 26 % 26),
+                           (char)('a' + i % 26), 0};
+            assert_int_equal(0, i % 3 ? env_set_data(&e, path, "changed", -1)
+                                      : env_delete(&e, path, -1));
+            if (i % 3 == 0)
+                acl_create(&e, path, "new:z");
+            if (i % 16 == 0)
+                tree_publish(e.t);
+            reader_quiescent();
+        }
+        reader_offline();
+        pthread_join(thread, NULL);
+        reader_online();
+        if (round == 0)
+            assert_dumps_equal(&before, &w.dump, "concurrent walk", round);
+        assert_int_equal(3004, store_counters(tree_store(e.t))->nodes);
+        tree_snapshot_end(e.t, &w.snapshot);
+        tree_publish(e.t);
+        buffer_free(&w.dump);
+    }
+    tree_checks(e.t);
+    buffer_free(&before);
+    env_free(&e);
+}
+
 /* disk-formats.md 5.10: the nodes of a fresh server. */
 static void a_fresh_tree_gives_the_nodes_of_the_minimal_snapshot(void **state)
 {
@@ -156,6 +220,7 @@ int main(void)
     reader_register();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pending_txns_do_not_show_in_a_snapshot),
+        cmocka_unit_test(a_snapshot_walked_by_another_thread_stands_still),
         cmocka_unit_test(a_fresh_tree_gives_the_nodes_of_the_minimal_snapshot),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
