@@ -279,7 +279,7 @@ static void a_multi_of_the_wrong_kind_does_not_decode(void **state)
         {OP_MULTI_READ, HEAD("00000008") "00000002 2f61 00" HEAD("00000004") "00000002 2f61 01" END,
          0},
         {OP_MULTI_READ, HEAD("00000004") "ffffffff 00" END, ZK_MARSHALLINGERROR}, /* null path */
-        {OP_MULTI, HEAD("00000002") "ffffffff 00000000" END, 0},   /* judged when reached */
+        {OP_MULTI, HEAD("00000002") "ffffffff 00000000" END, ZK_MARSHALLINGERROR}, /* likewise */
         {OP_MULTI, HEAD("0000000e") END END, ZK_MARSHALLINGERROR}, /* no multi in a multi */
         {OP_MULTI, HEAD("00000007") "00000002 2f61" OPEN_ACL "00000000" END, ZK_MARSHALLINGERROR},
         {OP_MULTI, HEAD("00000063") END, ZK_MARSHALLINGERROR},
