@@ -12,6 +12,7 @@ static void snapshot_dump(struct tree_snapshot *s, struct buffer *out)
     struct bytes path, data;
     int64_t key, acl_key;
     struct stat_persisted stat;
+    memset(&stat, 0, sizeof stat); /* its padding is dumped too */
     out->size = 0;
     while (tree_snapshot_next(s, &path, &data, &acl_key, &stat)) {
         buffer_put_bytes(out, path);
