@@ -71,7 +71,8 @@ tcp_time_wait(struct net *net, struct net_conn *c)
     net->counters.closed_orderly++;
     bool ts = c->flags & F_TS;
     CHECK(!(c->flags & F_ACCEPTED)); /* only net_close() sends a FIN, and it ends the callbacks */
-    tcp_send_ack(net, c);
+    if (c->flags & F_ACK_NOW)
+        tcp_send_ack(net, c); /* of the peer's FIN, if it came in this turn */
     conn_remove(net, c);
     timewait_add(net, c, ts);
 }

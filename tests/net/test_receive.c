@@ -128,6 +128,7 @@ segments_in_any_order_are_put_together(void **state)
             link_send(&l, at, n);
         }
         assert_received(&l, 4000);
+        rig_wait(&l.h, &l.now_us, 25);
         struct net_usage u;
         net_usage(l.h.net, &u);
         assert_int_equal(u.buffers_bytes, 0);
