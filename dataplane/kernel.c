@@ -54,15 +54,18 @@ static void peer_slots(const struct peer_counts *p, const struct sockaddr_storag
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
-    struct bytes address = peer->ss_family == AF_INET ? (struct bytes){(const uint8_t *)&in->sin_addr, 4}
-                                                      : (struct bytes){(const uint8_t *)&in6->sin6_addr, 16};
+    struct bytes address = {(const uint8_t *)&in6->sin6_addr, 16};
+    if (peer->ss_family == AF_INET)
+        address = (struct bytes){(const uint8_t *)&in->sin_addr, 4};
+    else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) /* the same peer, met by a socket of both families */
+        address = (struct bytes){address.data + 12, 4};
     struct tree_key key = tree_key_of(p->secret, address);
     slot[0] = (uint32_t)key.lo % PEER_COUNTERS;
     slot[1] = (uint32_t)key.hi % PEER_COUNTERS;
 }
 
-/* Counts the connection; true unless there were `max` already, then it is not counted. Relaxed: a limit, not a lock. */
-static bool peer_enter(struct peer_counts *p, const struct sockaddr_storage *peer, uint32_t max)
+/* Relaxed: a limit, not a lock. */
+bool peer_enter(struct peer_counts *p, const struct sockaddr_storage *peer, uint32_t max)
 {
     uint32_t slot[2];
     peer_slots(p, peer, slot);
@@ -75,7 +78,7 @@ static bool peer_enter(struct peer_counts *p, const struct sockaddr_storage *pee
     return false;
 }
 
-static void peer_leave(struct peer_counts *p, const struct sockaddr_storage *peer)
+void peer_leave(struct peer_counts *p, const struct sockaddr_storage *peer)
 {
     uint32_t slot[2];
     peer_slots(p, peer, slot);

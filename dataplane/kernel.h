@@ -27,6 +27,9 @@ struct kernel;
 struct peer_counts;
 struct peer_counts *peer_counts_create(void);
 void peer_counts_destroy(struct peer_counts *counts);
+/** Counts a connection; true unless there were `max` already (0: no limit), then it is not counted. Any thread. */
+bool peer_enter(struct peer_counts *counts, const struct sockaddr_storage *peer, uint32_t max);
+void peer_leave(struct peer_counts *counts, const struct sockaddr_storage *peer);
 
 struct kernel_config {
     const struct sockaddr *address;

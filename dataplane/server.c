@@ -151,7 +151,7 @@ static struct addrinfo *listen_address(const struct config *config)
     char port[16];
     snprintf(port, sizeof port, "%d", config->client_port);
     const char *host = config->client_port_address[0] ? config->client_port_address : NULL;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_ADDRCONFIG};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
     if (!host) { /* all addresses: an IPv6 socket takes IPv4 as well */
         hints.ai_flags = AI_PASSIVE;
@@ -375,6 +375,10 @@ static int start_and_run(struct server *s, struct core_thread **threads, struct 
 
 int server_run(const struct config *config, const struct server_port *port)
 {
+    if (config->dpdk_enabled && !port) {
+        LOG_ERROR("dpdk.enabled: this program was built without the DPDK port");
+        return EXIT_CODE_INVALID_INVOCATION;
+    }
     struct server *s = calloc(1, sizeof *s);
     struct peer_counts *peers = peer_counts_create();
     struct core_thread *threads = NULL;
@@ -386,6 +390,7 @@ int server_run(const struct config *config, const struct server_port *port)
     }
     s->lock_fds[0] = s->lock_fds[1] = -1;
     s->config = *config;
+    s->peers = peers;
     s->port = config->dpdk_enabled ? port : NULL;
     s->start_ms = server_now_us() / 1000;
     s->start_wall_ms = (int64_t)server_wall_ms();

@@ -22,6 +22,7 @@
 #include "tree/tree.h"
 
 struct control;
+struct peer_counts;
 
 /** A poller of a second kind that shares the data cores' work: the DPDK port. Set by main(), NULL without. */
 struct server_port {
@@ -47,6 +48,7 @@ struct server {
     unsigned port_core_count; /* of these, polled by the port */
     bool one_thread;          /* control and the only data core take turns in one thread */
     const struct server_port *port;
+    struct peer_counts *peers; /* connections per peer address, of all cores (kernel.h) */
     struct auth_config auth;
     uint64_t start_ms;       /* monotonic */
     int64_t start_wall_ms;

@@ -17,6 +17,7 @@
 
 #include "client/wire/check.h"
 #include "dataplane/core.h"
+#include "dataplane/kernel.h"
 #include "dataplane/log.h"
 #include "tree/reader.h"
 
@@ -25,6 +26,26 @@
 #define PAUSE_US_MAX 1000
 /* With an interrupt descriptor; bounds what a lost interrupt costs, and how late the link is looked at. */
 #define INTERRUPT_SLEEP_US_MAX 20000
+
+/* --- limits on connections --- */
+
+static void peer_left(struct station *s, const struct sockaddr_storage *peer)
+{
+    peer_leave(s->server->peers, peer);
+    atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
+}
+
+static bool peer_allowed(struct station *s, const struct sockaddr_storage *peer)
+{
+    const struct config *c = &s->server->config;
+    uint32_t before = atomic_fetch_add_explicit(&s->server->connections, 1, memory_order_relaxed);
+    if (!s->closing && (c->max_cnxns == 0 || before < (uint32_t)c->max_cnxns) &&
+        peer_enter(s->server->peers, peer, (uint32_t)c->max_client_cnxns))
+        return true;
+    atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
+    stat_add(&s->core->stats.connections_rejected, 1);
+    return false;
+}
 
 /* --- the backend of a connection --- */
 
@@ -35,7 +56,7 @@ static void station_conn_drop(struct core *core, struct conn *conn)
         return;
     net_close(s->net, conn->net_conn);
     conn->net_conn = NULL;
-    atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
+    peer_left(s, &conn->peer);
     conn_detached(core, conn);
 }
 
@@ -101,27 +122,16 @@ static void peer_address(const struct net_conn *nc, struct sockaddr_storage *out
     }
 }
 
-static bool accept_allowed(struct station *s)
-{
-    uint32_t max = (uint32_t)s->server->config.max_cnxns;
-    uint32_t before = atomic_fetch_add_explicit(&s->server->connections, 1, memory_order_relaxed);
-    if (!s->closing && (max == 0 || before < max))
-        return true;
-    atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
-    stat_add(&s->core->stats.connections_rejected, 1);
-    return false;
-}
-
 static void *on_accept(void *ctx, struct net_conn *nc)
 {
     struct station *s = ctx;
     struct sockaddr_storage peer;
-    if (!accept_allowed(s))
-        return NULL;
     peer_address(nc, &peer);
+    if (!peer_allowed(s, &peer))
+        return NULL;
     struct conn *conn = conn_open(s->core, &station_backend, (const struct sockaddr *)&peer);
     if (!conn) {
-        atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
+        peer_left(s, &peer);
         return NULL;
     }
     conn->net_conn = nc;
@@ -158,7 +168,7 @@ static void on_closed(void *user, struct net_conn *nc, enum net_closed reason)
     struct conn *conn = user;
     CHECK(conn->net_conn == nc && reason != NET_CLOSED_NONE);
     conn->net_conn = NULL;
-    atomic_fetch_sub_explicit(&here->server->connections, 1, memory_order_relaxed);
+    peer_left(here, &conn->peer);
     conn_detached(here->core, conn);
 }
 
