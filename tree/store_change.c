@@ -162,8 +162,8 @@ struct version *version_create(const struct store *s, zxid_t vzxid, const struct
     int64_t owner = node->stat.ephemeral_owner, ttl = owner & ~OWNER_TTL_MASK;
     if (owner == OWNER_CONTAINER)
         flags = VERSION_CONTAINER;
-    else if ((owner & OWNER_TTL_MASK) == OWNER_TTL_MASK)
-        flags = VERSION_TTL;
+    else if ((owner & OWNER_TTL_MASK) == OWNER_TTL_MASK && ttl >= 1 && ttl <= TTL_MS_MAX)
+        flags = VERSION_TTL; /* else a session of server 255 */
     void *external;
     if (data_place(node->data, &flags, &external) != 0)
         return NULL;

@@ -124,6 +124,25 @@ static void ephemerals_without_a_session_are_named_and_closed(void **state)
     env_free(&e);
 }
 
+/* Server id 255 is possible where TTL types are off: its sessions begin with the TTL's byte. */
+static void sessions_of_server_255_are_no_ttls(void **state)
+{
+    (void)state;
+    const session_id_t session = (session_id_t)0xff12345678900000;
+    struct tree_config config = env_config();
+    struct env e;
+    env_init(&e, &config);
+    env_session(&e, session, 30000);
+    assert_int_equal(0, env_create_as(&e, session, OP_CREATE, "/e", "", 1));
+    assert_true(stat_long(env_node(&e, "/e"), STAT_OWNER) == session);
+    assert_int_equal(1, store_counters(tree_store(e.t))->ephemerals);
+    assert_int_equal(ZK_NOCHILDRENFOREPHEMERALS, env_create(&e, "/e/x"));
+    assert_int_equal(0, env_send(&e, session, OP_CLOSE_SESSION));
+    assert_null(env_node(&e, "/e"));
+    tree_checks(e.t);
+    env_free(&e);
+}
+
 static void loaded_txns_are_visible_at_once(void **state)
 {
     (void)state;
@@ -154,6 +173,7 @@ int main(void)
         cmocka_unit_test(nodes_come_back_with_every_number),
         cmocka_unit_test(what_cannot_be_a_snapshot_is_told_apart),
         cmocka_unit_test(ephemerals_without_a_session_are_named_and_closed),
+        cmocka_unit_test(sessions_of_server_255_are_no_ttls),
         cmocka_unit_test(loaded_txns_are_visible_at_once),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
