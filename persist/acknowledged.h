@@ -13,15 +13,18 @@
  * Invariants
  *  1. Everything before durable_offset was synced before the claim was written: a claim may be old,
  *     never wrong.
- *  2. A claim with batch_end == b is written before the first byte of that batch is. Thus if bytes
- *     behind b are seen, everything before b had been synced.
+ *  2. A claim with batch_end == b is written before the first byte of that batch is, and nothing
+ *     behind b before that batch is synced. Thus if bytes behind b are seen, all before b was.
  *  3. While `chained`, the claim of a batch reaches the device before the flush that makes the
- * batch durable, and so is durable whenever the batch is acknowledged. Thus nothing behind the
- *     batch_end of the newest durable claim was ever acknowledged.
+ *     batch durable, and so is durable whenever the batch is acknowledged. Thus nothing behind
+ *     the batch_end of the newest durable claim was ever acknowledged.
  *  4. `whole`: the first batch of a file. The file gets its name only after the batch is durable,
- * so if the name is there, so must the batch be.
+ *     so if the name is there, so must the batch be.
  *  5. Claims made before a batch alternate between two slots, claims made after a flush have a
- * third one, each in its own page with its own checksum: a torn write leaves the claim before it.
+ *     third one, each in its own page with its own checksum: a torn write leaves the one before.
+ *
+ * Invariant 2 wants a sync between batches. Whoever appends several before one sync (forceSync=no)
+ * may have a torn log refused after a power failure that could have been cut; nothing is lost.
  *
  * A claim costs a small write into the page cache and, while chained, an overlapped transfer; the
  * file is synced by itself only when a log file ends.

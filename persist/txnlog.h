@@ -3,8 +3,9 @@
 /*
  * Writer of the transaction log: ZooKeeper's own log.<hex> files (disk-formats.md section 3).
  *
- *      batch:  [12 head][entry][1]  [12 head][entry][1]  ...     laid out by the caller exactly as
- * on ^crc 8, len 4   ^'B'                             disk, sealed in place, one pwrite
+ *      batch   | head 12 | entry | 1 | head 12 | entry | 1 | ...
+ *                ^crc, len         ^'B'
+ *                laid out by the caller exactly as on disk, sealed in place, one pwrite
  *
  *      log.1f  | header 16 | record | record | record | 0 0 0 0 0 0 ... |
  *                                             ^tail      ^preallocated end
