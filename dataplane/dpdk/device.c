@@ -88,7 +88,8 @@ static int find_only(struct device *dev, char *error, size_t error_size)
     if (count)
         snprintf(error, error_size, "dpdk.port: there are %u ports, name one of: %s", count, names);
     else
-        snprintf(error, error_size, "dpdk.port: DPDK has found no port; add --vdev or -a to dpdk.eal, or bind a device");
+        snprintf(error, error_size, "dpdk.port: DPDK has found no port%s%s%s; add --vdev or -a to dpdk.eal, or bind a device",
+                 *eal_first_error() ? " (" : "", eal_first_error(), *eal_first_error() ? ")" : "");
     return -1;
 }
 

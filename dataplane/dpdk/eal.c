@@ -43,6 +43,13 @@ struct words {
 
 /* --- log lines --- */
 
+/* Bytes of the first line of text, which is not terminated. */
+static size_t line_size(const char *text, size_t size)
+{
+    const char *end = memchr(text, '\n', size);
+    return end ? (size_t)(end - text) : size;
+}
+
 static void capture(const char *line, size_t size)
 {
     size_t room = sizeof(output.text) - output.size;
@@ -50,7 +57,7 @@ static void capture(const char *line, size_t size)
     memcpy(output.text + output.size, line, n);
     output.size += n;
     if (rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR && !output.first_error[0])
-        snprintf(output.first_error, sizeof(output.first_error), "%.*s", (int)size, line);
+        snprintf(output.first_error, sizeof(output.first_error), "%.*s", (int)line_size(line, size), line);
 }
 
 static void emit(const char *line)
@@ -74,8 +81,7 @@ static ssize_t stream_write(void *cookie, const char *text, size_t size)
     }
     for (size_t at = 0; at < size;) {
         char line[LINE_BYTES_MAX];
-        size_t n = strcspn(text + at, "\n");
-        n = n < size - at ? n : size - at;
+        size_t n = line_size(text + at, size - at);
         snprintf(line, sizeof(line), "%.*s", (int)n, text + at);
         if (n)
             emit(line);
@@ -244,8 +250,7 @@ static void redirect_end(struct redirect *r, char *text, size_t size)
 static void log_lines(const char *text, size_t size)
 {
     for (size_t at = 0; at < size;) {
-        size_t n = strcspn(text + at, "\n");
-        n = n < size - at ? n : size - at;
+        size_t n = line_size(text + at, size - at);
         if (n)
             LOG_DEBUG("dpdk: %.*s", (int)n, text + at);
         at += n + 1;
@@ -317,6 +322,11 @@ int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_s
     int result = init(w, error, error_size);
     free(w);
     return result;
+}
+
+const char *eal_first_error(void)
+{
+    return output.first_error;
 }
 
 void eal_stop(void)

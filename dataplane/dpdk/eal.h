@@ -35,6 +35,9 @@
  */
 int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_size);
 
+/** The first error that DPDK logged while it started, though it did start: a --vdev that did not come up, say. "" = none. */
+const char *eal_first_error(void);
+
 /** Undo eal_start(). Nothing of DPDK may be used afterwards. */
 void eal_stop(void);
 
