@@ -12,6 +12,7 @@ struct restore {
     struct digest_log *digests;
     struct tree_config config;
     struct tree *tree;
+    bool begun; /* tree_load_begin() was called on it */
     uint64_t digest_mismatches;
     /* Of a fuzzy snapshot: compared when the replay reaches it (disk-formats.md section 5.6). */
     struct snapshot_digest expected;
@@ -39,7 +40,15 @@ static int restore_error(int err)
 static int on_begin(void *ctx, zxid_t zxid)
 {
     struct restore *r = ctx;
+    r->begun = true;
     return restore_error(tree_load_begin(r->tree, zxid));
+}
+
+/* No snapshot: the tree of a new database. */
+static int restore_empty(struct restore *r)
+{
+    int err = on_begin(r, 0);
+    return err ? err : restore_error(tree_load_end(r->tree));
 }
 
 static int on_session(void *ctx, session_id_t id, int32_t timeout_ms)
@@ -92,9 +101,11 @@ static int on_txn(void *ctx, const struct txn *txn, struct bytes entry)
 {
     struct restore *r = ctx;
     (void)entry;
-    int err = tree_apply(r->tree, &txn->header, txn->body_bytes);
+    int err = r->begun ? 0 : restore_empty(r); /* snapshot.trust.empty: logs without a snapshot */
+    if (!err)
+        err = restore_error(tree_apply(r->tree, &txn->header, txn->body_bytes));
     if (err)
-        return restore_error(err);
+        return err;
     restore_check_digest(r, txn);
     digest_log_note(r->digests, txn->header.zxid, tree_digest(r->tree));
     return 0;
@@ -106,18 +117,14 @@ static void on_reset(void *ctx)
     tree_destroy(r->tree);
     r->tree = tree_create(&r->config);
     CHECK(r->tree); /* there was room for it a moment ago */
+    r->begun = false;
     r->expected.known = false;
     r->digest_mismatches = 0;
 }
 
-static int restore_finish(struct restore *r, const struct recover_report *report)
+static int restore_finish(struct restore *r)
 {
-    int err = 0;
-    if (!report->has_snapshot) {
-        err = restore_error(tree_load_begin(r->tree, 0));
-        if (!err)
-            err = restore_error(tree_load_end(r->tree));
-    }
+    int err = r->begun ? 0 : restore_empty(r);
     if (!err)
         err = restore_error(tree_load_finish(r->tree));
     if (r->digest_mismatches)
@@ -143,7 +150,7 @@ int restore_run(const struct config *config, const struct directory *directory, 
     };
     int err = recover_run(storage_file(), directory, &options, &sink, report);
     if (!err)
-        err = restore_finish(&r, report);
+        err = restore_finish(&r);
     if (err) {
         tree_destroy(r.tree);
         return err;

@@ -18,6 +18,7 @@ struct snapshotter {
      * them. */
     _Atomic int state;
     atomic_bool cancel;
+    bool cut; /* the walk ran out of memory: what was written is not the tree */
     struct tree_snapshot *snapshot;
     size_t purge_keep; /* 0 = no purge */
     int err;
@@ -56,7 +57,12 @@ static void source_acl(void *ctx, int64_t *key, struct txn_acl *acl)
 static bool source_node(void *ctx, struct snapshot_node *node)
 {
     struct snapshotter *s = ctx;
-    return tree_snapshot_next(s->snapshot, &node->path, &node->data, &node->acl_key, &node->stat);
+    if (tree_snapshot_next(s->snapshot, &node->path, &node->data, &node->acl_key, &node->stat))
+        return true;
+    s->cut = tree_snapshot_error(s->snapshot) != 0;
+    if (s->cut)
+        atomic_store_explicit(&s->cancel, true, memory_order_relaxed);
+    return s->cut; /* cancelled before the node is looked at */
 }
 
 static struct snapshot_digest source_digest(void *ctx)
@@ -79,8 +85,12 @@ static int write_snapshot(struct snapshotter *s)
         .digest = source_digest,
     };
     struct snapshot_options options = {s->config.compression, s->config.no_last_zxid, &s->cancel};
-    return snapshot_write(s->config.storage, s->config.directory->snap, tree_snapshot_zxid(s->snapshot), &source,
+    int err = snapshot_write(s->config.storage, s->config.directory->snap, tree_snapshot_zxid(s->snapshot), &source,
                           &options, NULL);
+    if (s->cut)
+        atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
+    s->cut = false;
+    return err;
 }
 
 static uint64_t now_ms(void)
