@@ -62,43 +62,56 @@ static void detach(struct core *core, struct conn *conn, bool at_once)
 
 static const struct conn_backend memory_backend = {drop_output, ignore_pause, detach};
 
-/* As after a handshake: the control core's answer arrives at the connection. */
+struct session *inprocess_establish(struct core *core, struct conn *conn, session_id_t id)
+{
+    struct session *session = aligned_alloc(64, (sizeof *session + 63) / 64 * 64);
+    struct op *op = op_new(OP_CONNECT, 0);
+    CHECK(session && op);
+    memset(session, 0, sizeof *session);
+    session->id = id;
+    op->conn = conn;
+    op->session = session;
+    op->session_id = id;
+    op->timeout_ms = 30000;
+    conn->state = CONN_CONNECTING;
+    conn->ops_in_flight = 1;
+    conn_complete(core, op);
+    CHECK(conn->state == CONN_ESTABLISHED);
+    return session;
+}
+
+struct server *inprocess_server(struct store *store, unsigned cores)
+{
+    struct server *server = calloc(1, sizeof *server);
+    CHECK(server != NULL);
+    config_init(&server->config);
+    server->store = store;
+    server->core_count = cores;
+    server->one_thread = true; /* there is no control core to be woken */
+    return server;
+}
+
 static void open_session(struct inprocess *p, struct peer *peer, session_id_t id)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     peer->conn = conn_open(p->core, &memory_backend, (struct sockaddr *)&address);
-    peer->session = aligned_alloc(64, (sizeof *peer->session + 63) / 64 * 64);
-    struct op *op = op_new(OP_CONNECT, 0);
-    CHECK(peer->conn && peer->session && op);
-    memset(peer->session, 0, sizeof *peer->session);
-    peer->session->id = id;
+    CHECK(peer->conn != NULL);
     peer->xid_next = 1;
-    op->conn = peer->conn;
-    op->session = peer->session;
-    op->session_id = id;
-    op->timeout_ms = 30000;
-    peer->conn->state = CONN_CONNECTING;
-    peer->conn->ops_in_flight = 1;
-    conn_complete(p->core, op);
-    CHECK(peer->conn->state == CONN_ESTABLISHED);
+    peer->session = inprocess_establish(p->core, peer->conn, id);
     conn_output_drop(p->core, peer->conn); /* the ConnectResponse */
 }
 
 struct inprocess *inprocess_create(uint32_t connections, uint64_t znodes, uint32_t data_bytes)
 {
     struct inprocess *p = calloc(1, sizeof *p + connections * sizeof p->peers[0]);
-    struct server *server = calloc(1, sizeof *server);
-    CHECK(p && server);
+    CHECK(p != NULL);
     reader_register();
     p->store = znodes_build(znodes, data_bytes);
     store_set_offline(p->store, false);
-    config_init(&server->config);
-    server->store = p->store;
-    server->core_count = 1;
-    p->server = server;
-    p->core = core_create(server, 0);
+    p->server = inprocess_server(p->store, 1);
+    p->core = core_create(p->server, 0);
     CHECK(p->core != NULL);
-    server->cores = &p->core;
+    p->server->cores = &p->core;
     p->znodes = znodes;
     p->random = 88172645463325252u;
     p->data_bytes = data_bytes;

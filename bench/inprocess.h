@@ -12,7 +12,7 @@
 #ifndef SENGI_BENCH_INPROCESS_H
 #define SENGI_BENCH_INPROCESS_H
 
-#include <stdint.h>
+#include "client/wire/types.h"
 
 struct inprocess;
 
@@ -34,5 +34,24 @@ __attribute__((noinline)) void inprocess_turn(struct inprocess *p);
 uint64_t inprocess_replies(const struct inprocess *p);
 
 void inprocess_destroy(struct inprocess *p);
+
+/* --- parts that other harnesses use --- */
+
+struct conn;
+struct core;
+struct session;
+struct store;
+
+/** The shared struct of a server with default configuration and no control core. Exits on failure.
+ */
+struct server *inprocess_server(struct store *store, unsigned cores);
+
+/**
+ * What the control core's answer to a handshake does to a new connection; its ConnectResponse is in
+ * the output.
+ *
+ * @return the session, the caller's to free after the connection.
+ */
+struct session *inprocess_establish(struct core *core, struct conn *conn, session_id_t id);
 
 #endif

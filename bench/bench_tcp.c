@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright the Sengi authors */
+/*
+ * Rows of the DPDK dataplane that need no port:
+ *
+ *   sengi-bench-tcp turns TURNS CONNECTIONS DEPTH   getData through TCP; run under callgrind with
+ *                                                   --toggle-collect=tcp_pair_serve
+ *   sengi-bench-tcp cores CPU CPU                   reads/s of two polling cores against one
+ *   sengi-bench-tcp idle CONNECTIONS                bytes per idle connection; reads/s over all of
+ * them
+ */
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench/cputime.h"
+#include "bench/inprocess.h"
+#include "bench/tcp_pair.h"
+#include "client/wire/check.h"
+#include "tree/reader.h"
+
+#define ZNODES 10000
+#define DATA_BYTES 100
+#define BURST 64
+#define ROUNDS 7
+#define ROUND_TURNS 4000
+#define IDLE_PASS_TURNS 20000
+
+static struct tcp_pair *pair_new(struct server *server, uint16_t core, uint32_t connections)
+{
+    struct tcp_pair_config c = {server, core, ZNODES, DATA_BYTES, connections, core + 1u};
+    return tcp_pair_create(&c);
+}
+
+static struct server *server_new(unsigned cores)
+{
+    struct store *store = znodes_build(ZNODES, DATA_BYTES);
+    store_set_offline(store, false);
+    return inprocess_server(store, cores);
+}
+
+static int run_turns(uint64_t turns, uint32_t connections, uint32_t depth)
+{
+    reader_register();
+    struct tcp_pair *p = pair_new(server_new(1), 0, connections);
+    uint64_t serve_ns = 0, in_before, out_before, in, out;
+    tcp_pair_frames(p, &in_before, &out_before);
+    for (uint64_t i = 0; i < turns; i++) {
+        for (uint32_t c = 0; c < connections; c++)
+            tcp_pair_ask(p, c, depth);
+        tcp_pair_hear(p); /* sends */
+        uint64_t start_ns = clock_ns();
+        tcp_pair_serve(p);
+        serve_ns += clock_ns() - start_ns;
+    }
+    tcp_pair_hear(p);
+    uint64_t reads = turns * connections * depth;
+    CHECK(tcp_pair_replies(p) == reads);
+    tcp_pair_frames(p, &in, &out);
+    printf("{\"reads\":%" PRIu64 ",\"turns\":%" PRIu64
+           ",\"ns_per_read\":%.1f,\"frames_in\":%" PRIu64 ",\"frames_out\":%" PRIu64 "}\n",
+           reads, turns, (double)serve_ns / (double)reads, in - in_before, out - out_before);
+    return 0;
+}
+
+/* ---- two cores ---- */
+
+struct runner {
+    struct server *server;
+    uint16_t core;
+    uint64_t cpu;
+    pthread_barrier_t *start;
+    double rate[ROUNDS];
+};
+
+static void *run_core(void *argument)
+{
+    struct runner *r = argument;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(r->cpu, &set);
+    CHECK(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
+    reader_register();
+    struct tcp_pair *p = pair_new(r->server, r->core, BURST);
+    for (int round = 0; round < ROUNDS; round++) {
+        reader_offline();
+        pthread_barrier_wait(r->start);
+        reader_online();
+        uint64_t start_ns = clock_ns();
+        for (int i = 0; i < ROUND_TURNS; i++) {
+            for (uint32_t c = 0; c < BURST; c++)
+                tcp_pair_ask(p, c, 1);
+            tcp_pair_hear(p);
+            tcp_pair_serve(p);
+        }
+        r->rate[round] = ROUND_TURNS * (double)BURST / ((double)(clock_ns() - start_ns) / 1e9);
+    }
+    reader_unregister();
+    return NULL;
+}
+
+static void run_cores(unsigned count, const uint64_t *cpus, double rate[ROUNDS])
+{
+    pthread_t threads[2];
+    pthread_barrier_t start;
+    struct server *server = server_new(count);
+    struct runner runners[2];
+    CHECK(pthread_barrier_init(&start, NULL, count) == 0);
+    for (unsigned i = 0; i < count; i++) {
+        runners[i] =
+            (struct runner){.server = server, .core = (uint16_t)i, .cpu = cpus[i], .start = &start};
+        CHECK(pthread_create(&threads[i], NULL, run_core, &runners[i]) == 0);
+    }
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        rate[round] = 0;
+        for (unsigned i = 0; i < count; i++)
+            rate[round] += runners[i].rate[round];
+    }
+}
+
+static int compare_cores(uint64_t a, uint64_t b)
+{
+    double one[ROUNDS], other[ROUNDS], both[ROUNDS];
+    reader_register();
+    run_cores(1, &a, one);
+    run_cores(2, (uint64_t[]){a, b}, both);
+    run_cores(1, &b, other);
+    printf("{\"ratios\":[");
+    for (int r = 0; r < ROUNDS; r++) /* against the mean of the two alone: they need not be alike */
+        printf("%s%.4f", r ? "," : "", both[r] / ((one[r] + other[r]) / 2));
+    printf("],\"one_per_s\":%.0f,\"two_per_s\":%.0f}\n", one[ROUNDS / 2], both[ROUNDS / 2]);
+    return 0;
+}
+
+/* ---- idle connections ---- */
+
+/* ns of the server per read, each turn BURST of the first `among` connections at random. */
+static double serve_among(struct tcp_pair *p, uint32_t among, uint64_t *random)
+{
+    uint64_t serve_ns = 0;
+    for (int i = 0; i < IDLE_PASS_TURNS; i++) {
+        for (uint32_t c = 0; c < BURST; c++)
+            tcp_pair_ask(p, among == BURST ? c : (uint32_t)(znodes_random(random) % among), 1);
+        tcp_pair_hear(p);
+        uint64_t start_ns = clock_ns();
+        tcp_pair_serve(p);
+        serve_ns += clock_ns() - start_ns;
+    }
+    return (double)serve_ns / ((double)IDLE_PASS_TURNS * BURST);
+}
+
+static int measure_idle(uint32_t connections)
+{
+    uint64_t random = 88172645463325252u;
+    reader_register();
+    struct tcp_pair *p = pair_new(server_new(1), 0, connections);
+    printf("%.1f bytes per idle connection on the server, TCP, connection and session\n",
+           (double)tcp_pair_server_bytes(p) / connections);
+    double ratios[ROUNDS];
+    for (int r = 0; r < ROUNDS; r++) {
+        double few = serve_among(p, BURST, &random), all = serve_among(p, connections, &random);
+        ratios[r] = few / all;
+        printf("round %d: %.0f ns per read among %d connections, %.0f among all\n", r + 1, few,
+               BURST, all);
+    }
+    printf("{\"bytes\":%.1f,\"ratios\":[", (double)tcp_pair_server_bytes(p) / connections);
+    for (int r = 0; r < ROUNDS; r++)
+        printf("%s%.4f", r ? "," : "", ratios[r]);
+    printf("]}\n");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "turns") == 0)
+        return run_turns(znodes_count_argument(argv[2], 1, 100000000),
+                         (uint32_t)znodes_count_argument(argv[3], 1, 64),
+                         (uint32_t)znodes_count_argument(argv[4], 1, 16));
+    if (argc == 4 && strcmp(argv[1], "cores") == 0)
+        return compare_cores(znodes_count_argument(argv[2], 0, 1023),
+                             znodes_count_argument(argv[3], 0, 1023));
+    if (argc == 3 && strcmp(argv[1], "idle") == 0)
+        return measure_idle((uint32_t)znodes_count_argument(argv[2], 64, 4000000));
+    fprintf(stderr, "usage: sengi-bench-tcp turns TURNS CONNECTIONS DEPTH | cores CPU CPU | idle "
+                    "CONNECTIONS\n");
+    return 1;
+}
