@@ -11,6 +11,18 @@
 #include "client/wire/check.h"
 #include "dataplane/core.h"
 
+/* The shape of exists, getData, getChildren and getChildren2, read in place: path, watch. getACL's, without the watch, is
+ * left to request_decode(), as is everything malformed or null. */
+static bool decode_path_watch(struct bytes body, struct request *out)
+{
+    uint32_t size = body.size >= 5 ? be32_load(body.data) : UINT32_MAX;
+    if (size > body.size - 5)
+        return false;
+    out->path = (struct bytes){body.data + 4, size};
+    out->watch = body.data[4 + size] != 0;
+    return true;
+}
+
 static bool names_a_znode(const struct opcode_info *info)
 {
     return info && info->class == CLASS_READ && info->number != OP_MULTI_READ && info->number != OP_WHO_AM_I;
@@ -27,11 +39,14 @@ void burst_add(struct core *core, struct conn *conn, const struct opcode_info *i
     item->xid = xid;
     item->op = op;
     item->version = NULL;
-    item->well_formed = info && request_decode(info, body, &item->request) == 0;
     conn->burst_items++;
-    if (names_a_znode(info) && item->well_formed && item->request.path.data) {
-        item->key = store_key(core->store, item->request.path);
-        index_prefetch(store_index(core->store), item->key);
+    bool znode = names_a_znode(info);
+    item->finds = znode && decode_path_watch(body, &item->request);
+    item->well_formed = item->finds || (info && request_decode(info, body, &item->request) == 0);
+    item->finds = item->finds || (znode && item->well_formed && item->request.path.data);
+    if (item->finds) {
+        item->key = tree_key_of(core->secret, item->request.path);
+        index_prefetch(core->index_of_tree, item->key);
     }
     /* Ids that an auth packet adds count for everything behind it, also for what goes to the control core. */
     if (info && info->class == CLASS_CONN && info->number != OP_PING)
@@ -40,26 +55,16 @@ void burst_add(struct core *core, struct conn *conn, const struct opcode_info *i
 
 static void burst_find(struct core *core)
 {
-    const struct index *index = store_index(core->store);
     for (uint32_t i = 0; i < core->burst_count; i++) {
         struct burst_item *item = &core->burst[i];
-        if (!names_a_znode(item->info) || !item->well_formed || !item->request.path.data)
+        if (!item->finds)
             continue;
-        item->version = index_candidate(index, item->key);
+        item->version = index_candidate(core->index_of_tree, item->key);
         if (item->version) {
             __builtin_prefetch((const uint8_t *)item->version + 64);
             __builtin_prefetch((const uint8_t *)item->version + 128);
         }
     }
-}
-
-/* The candidate matched 16 bits of the hash; another 64 are compared here. */
-static const struct version *burst_version(struct core *core, const struct burst_item *item)
-{
-    const struct version *v = item->version;
-    if (v && v->key_lo != item->key.lo)
-        v = index_find(store_index(core->store), item->key);
-    return version_at(v, core->visible);
 }
 
 void burst_run(struct core *core)
@@ -72,8 +77,9 @@ void burst_run(struct core *core)
         struct burst_item *item = &core->burst[i];
         struct conn *conn = item->conn;
         if (conn->state == CONN_ESTABLISHED) {
-            if (item->version)
-                item->version = burst_version(core, item);
+            if (item->finds)
+                item->version = version_at(
+                    index_confirm(core->index_of_tree, item->key, item->version), core->visible);
             serve_item(core, item);
         }
         if (item->op) {

@@ -264,7 +264,7 @@ static bool auth_sufficient(const struct config *config, const struct auth_set *
 static bool auth_missing(const struct core *core, const struct conn *conn, const struct opcode_info *info)
 {
     const struct config *config = &core->server->config;
-    return UNLIKELY(config->enforce_auth_enabled) && info && info->number != OP_AUTH && info->number != OP_SASL &&
+    return UNLIKELY(core->auth_enforced) && info && info->number != OP_AUTH && info->number != OP_SASL &&
            !auth_sufficient(config, conn->auth);
 }
 
@@ -282,8 +282,6 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
     if (auth_missing(core, conn, info))
         info = &serve_refused;
     atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
-    conn->stats.received++;
-    stat_add(&core->stats.received, 1);
     if (ends_input(info))
         conn->input_closed = true;
     bool in_control = op_in_control(info);
@@ -382,9 +380,9 @@ static void connect_complete(struct core *core, struct conn *conn, struct op *op
 
 static void conn_frame(struct core *core, struct conn *conn, struct bytes frame)
 {
-    if (conn->state == CONN_NEW) {
-        stat_add(&core->stats.received, 1);
-        conn->stats.received++;
+    conn->stats.received++;
+    core->turn.requests++;
+    if (UNLIKELY(conn->state == CONN_NEW)) {
         connect_request(core, conn, frame);
         return;
     }
@@ -403,10 +401,10 @@ static size_t conn_parse(struct core *core, struct conn *conn, const uint8_t *by
     size_t used = 0;
     while (n - used >= 4 && !conn->paused && !conn->input_closed && !core->draining) {
         const uint8_t *p = bytes + used;
-        if (conn->state == CONN_NEW && word_serve(core, conn, p, n - used))
+        if (UNLIKELY(conn->state == CONN_NEW) && word_serve(core, conn, p, n - used))
             return n;
         uint32_t size = be32_load(p);
-        if (size > server_frame_bytes_max(core->server)) {
+        if (UNLIKELY(size > core->frame_bytes_max)) {
             stat_add(&core->stats.bad_frames, 1);
             conn_close(core, conn, true);
             return n;
@@ -566,28 +564,37 @@ void conn_burst_item_done(struct core *core, struct conn *conn)
 
 /* --- statistics, as `cons` and `mntr` show them --- */
 
-void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us, const struct opcode_info *info,
-                       int32_t xid, zxid_t zxid)
+void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
+                       const struct opcode_info *info, int32_t xid, zxid_t zxid)
 {
-    uint64_t ms = (core->now_us - start_us) / 1000;
+    uint64_t ms = start_us == core->now_us ? 0 : (core->now_us - start_us) / 1000;
     conn->stats.last_op = info ? info->lop : "NA";
     conn->stats.last_cxid = xid;
     conn->stats.last_zxid = zxid;
     conn->stats.last_response_ms = core->now_ms;
     conn->stats.latency_ms_last = ms;
-    conn->stats.latency_ms_sum += ms;
     if (conn->stats.latency_count++ == 0 || ms < conn->stats.latency_ms_min)
         conn->stats.latency_ms_min = ms;
-    if (ms > conn->stats.latency_ms_max)
-        conn->stats.latency_ms_max = ms;
-    core_note_latency(core, ms);
+    if (UNLIKELY(ms)) {
+        conn->stats.latency_ms_sum += ms;
+        if (ms > conn->stats.latency_ms_max)
+            conn->stats.latency_ms_max = ms;
+        core_note_latency(core, ms, 1);
+    } else {
+        core->turn.quick++;
+    }
     if (info)
         stat_add(&core->stats.ops[info->index], 1);
 }
 
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size)
 {
+    int64_t bytes = (int64_t)body_size + REPLY_HEADER_BYTES;
     conn->stats.sent++;
-    stat_add(&core->stats.sent, 1);
-    core_note_response(core, (int64_t)body_size + REPLY_HEADER_BYTES);
+    core->turn.replies++;
+    core->turn.response_last = bytes;
+    if (bytes > core->turn.response_max)
+        core->turn.response_max = bytes;
+    if (bytes < core->turn.response_min)
+        core->turn.response_min = bytes;
 }

@@ -22,10 +22,15 @@ struct core *core_create(struct server *server, uint16_t index)
     core->server = server;
     core->store = server->store;
     core->acls = store_acls(server->store);
+    core->index_of_tree = store_index(server->store);
+    core->secret = store_secret(server->store);
     core->index = index;
+    core->frame_bytes_max = server_frame_bytes_max(server);
+    core->auth_enforced = server->config.enforce_auth_enabled;
     core->waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     core->watches = watch_table_create(NULL);
     op_list_init(&core->overflow);
+    core->turn.response_min = INT64_MAX;
     buffer_init(&core->scratch, SCRATCH_BYTES_MAX);
     core->stats.response_bytes_last = core->stats.response_bytes_min = core->stats.response_bytes_max = -1;
     if (core->waker.fd < 0 || !core->watches || ring_init(&core->to_control, CORE_RING_ENTRIES) != 0 ||
@@ -187,11 +192,37 @@ static void core_flush(struct core *core)
     }
 }
 
+static void core_publish_sizes(struct core *core)
+{
+    struct core_stats *s = &core->stats;
+    int64_t max = atomic_load_explicit(&s->response_bytes_max, memory_order_relaxed);
+    int64_t min = atomic_load_explicit(&s->response_bytes_min, memory_order_relaxed);
+    atomic_store_explicit(&s->response_bytes_last, core->turn.response_last, memory_order_relaxed);
+    if (core->turn.response_max > max)
+        atomic_store_explicit(&s->response_bytes_max, core->turn.response_max,
+                              memory_order_relaxed);
+    if (min < 0 || core->turn.response_min < min)
+        atomic_store_explicit(&s->response_bytes_min, core->turn.response_min,
+                              memory_order_relaxed);
+}
+
 static void core_publish_stats(struct core *core)
 {
     const struct watch_counters *w = watch_counters(core->watches);
-    atomic_store_explicit(&core->stats.watches, w->data_watches + w->child_watches, memory_order_relaxed);
+    atomic_store_explicit(&core->stats.watches, w->data_watches + w->child_watches,
+                          memory_order_relaxed);
     atomic_store_explicit(&core->stats.watch_paths, w->paths, memory_order_relaxed);
+    if (core->turn.requests)
+        stat_add(&core->stats.received, core->turn.requests);
+    if (core->turn.quick)
+        core_note_latency(core, 0, core->turn.quick);
+    if (core->turn.replies) {
+        stat_add(&core->stats.sent, core->turn.replies);
+        if (core->turn.response_min != INT64_MAX)
+            core_publish_sizes(core);
+    }
+    memset(&core->turn, 0, sizeof core->turn);
+    core->turn.response_min = INT64_MAX;
 }
 
 void core_end_turn(struct core *core)
@@ -230,7 +261,7 @@ int core_timeout_ms(const struct core *core)
     return core->sessionless_check_ms > core->now_ms ? (int)(core->sessionless_check_ms - core->now_ms) : 0;
 }
 
-void core_note_latency(struct core *core, uint64_t ms)
+void core_note_latency(struct core *core, uint64_t ms, uint64_t replies)
 {
     struct core_stats *s = &core->stats;
     uint64_t count = atomic_load_explicit(&s->latency_count, memory_order_relaxed);
@@ -239,17 +270,6 @@ void core_note_latency(struct core *core, uint64_t ms)
     if (ms > atomic_load_explicit(&s->latency_ms_max, memory_order_relaxed))
         atomic_store_explicit(&s->latency_ms_max, ms, memory_order_relaxed);
     if (ms)
-        stat_add(&s->latency_ms_sum, ms);
-    atomic_store_explicit(&s->latency_count, count + 1, memory_order_relaxed);
-}
-
-void core_note_response(struct core *core, int64_t bytes)
-{
-    struct core_stats *s = &core->stats;
-    atomic_store_explicit(&s->response_bytes_last, bytes, memory_order_relaxed);
-    if (bytes > atomic_load_explicit(&s->response_bytes_max, memory_order_relaxed))
-        atomic_store_explicit(&s->response_bytes_max, bytes, memory_order_relaxed);
-    int64_t min = atomic_load_explicit(&s->response_bytes_min, memory_order_relaxed);
-    if (min < 0 || bytes < min)
-        atomic_store_explicit(&s->response_bytes_min, bytes, memory_order_relaxed);
+        stat_add(&s->latency_ms_sum, ms * replies);
+    atomic_store_explicit(&s->latency_count, count + replies, memory_order_relaxed);
 }

@@ -24,6 +24,7 @@
 #include "dataplane/ring.h"
 #include "dataplane/waker.h"
 #include "dataplane/watch.h"
+#include "tree/key.h"
 #include "tree/tree.h"
 
 struct server;
@@ -39,6 +40,7 @@ struct burst_item {
     struct op *op; /* the waiting request that owns the bytes, or NULL: bytes lie in the input */
     int32_t xid;
     bool well_formed;
+    bool finds; /* names a znode: key is set, version is looked up */
     struct tree_key key;
     const struct version *version;
     struct request request;
@@ -67,7 +69,11 @@ struct core {
     struct server *server;
     struct store *store;
     const struct acl_table *acls;
+    const struct index *index_of_tree;
+    const uint8_t *secret; /* of the tree's keys */
     uint16_t index;
+    uint32_t frame_bytes_max;
+    bool auth_enforced;
 
     /* shared with control */
     struct ring to_control;   /* struct op */
@@ -96,6 +102,11 @@ struct core {
     uint64_t sessionless_check_ms;
     struct buffer scratch; /* replies whose size is not known beforehand */
     void *backend; /* struct kernel, or the DPDK port's per-core state */
+    /* counted in this turn, added to stats at its end: one store each instead of one per request */
+    struct {
+        uint64_t requests, replies, quick; /* quick: answered within the turn, latency 0 ms */
+        int64_t response_last, response_min, response_max;
+    } turn;
     struct core_stats stats;
 };
 
@@ -112,8 +123,8 @@ void core_end_turn(struct core *core);
 bool core_has_work(struct core *core);
 /** ms until the next timer of this core is due, -1 for none. */
 int core_timeout_ms(const struct core *core);
-void core_note_latency(struct core *core, uint64_t ms);
-void core_note_response(struct core *core, int64_t bytes);
+/** A reply that took `ms`, or `replies` of them that took none. */
+void core_note_latency(struct core *core, uint64_t ms, uint64_t replies);
 
 /** Hand an op to the control core. Takes it over. */
 void core_submit(struct core *core, struct op *op);
