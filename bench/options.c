@@ -285,10 +285,12 @@ static int options_settle(struct parsing *p)
         return usage_error("--outstanding", "more than 4096 per connection");
     if (o->threads > o->connections)
         return usage_error("--threads", "more than connections");
-    uint8_t *value = malloc(p->value_bytes + 1);
+    static uint8_t *value; /* lives as long as the program */
+    free(value);
+    value = malloc(p->value_bytes + 1);
     CHECK(value != NULL);
     memset(value, 'x', p->value_bytes + 1);
-    o->keyspace.value = value; /* lives as long as the program */
+    o->keyspace.value = value;
     o->keyspace.value_bytes = (uint32_t)p->value_bytes;
     return 0;
 }
