@@ -268,6 +268,12 @@ static bool auth_missing(const struct core *core, const struct conn *conn, const
            !auth_sufficient(config, conn->auth);
 }
 
+/* Auth and sasl packets do not (client-protocol.md section 13.4): a client that only repeats them expires. */
+static bool renews_session(const struct opcode_info *info)
+{
+    return !info || (info->number != OP_AUTH && info->number != OP_SASL);
+}
+
 /* Nothing behind these is looked at. */
 static bool ends_input(const struct opcode_info *info)
 {
@@ -281,7 +287,8 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
         info = NULL;
     if (auth_missing(core, conn, info))
         info = &serve_refused;
-    atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+    if (LIKELY(renews_session(info)))
+        atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
     if (ends_input(info))
         conn->input_closed = true;
     bool in_control = op_in_control(info);
