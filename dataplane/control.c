@@ -208,15 +208,16 @@ static void snapshot_rearm(struct control *c)
 
 static void snapshot_begin(struct control *c)
 {
-    if (!c->snapshot_wanted && c->txns_since_snapshot <= c->snapshot_after_txns &&
-        c->log_bytes_since_roll <= c->snapshot_after_bytes)
+    bool due = c->snapshot_wanted || c->txns_since_snapshot > c->snapshot_after_txns ||
+               c->log_bytes_since_roll > c->snapshot_after_bytes;
+    if (!due || !snapshotter_idle(c->snapshotter))
         return;
     struct tree_snapshot *snapshot = tree_snapshot_begin(c->tree);
     size_t keep = c->server->config.purge_interval_hours > 0 ? (size_t)c->server->config.snap_retain_count : 0;
     if (!snapshot || !snapshotter_begin(c->snapshotter, snapshot, keep)) {
         if (snapshot)
             tree_snapshot_end(c->tree, &snapshot);
-        return; /* one is under way: looked at again when it is done */
+        return; /* no memory or no thread: tried again in the next step */
     }
     c->filling->roll = true;
     c->snapshot_wanted = false;

@@ -115,9 +115,14 @@ static void *snapshotter_run(void *arg)
     return NULL;
 }
 
+bool snapshotter_idle(const struct snapshotter *s)
+{
+    return atomic_load_explicit(&s->state, memory_order_relaxed) == IDLE;
+}
+
 bool snapshotter_begin(struct snapshotter *s, struct tree_snapshot *snapshot, size_t purge_keep)
 {
-    if (atomic_load_explicit(&s->state, memory_order_relaxed) != IDLE)
+    if (!snapshotter_idle(s))
         return false;
     s->snapshot = snapshot;
     s->purge_keep = purge_keep;

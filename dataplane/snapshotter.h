@@ -23,6 +23,8 @@ struct snapshotter_config {
 
 /** NULL: out of memory. The thread lives only while a snapshot is written. */
 struct snapshotter *snapshotter_create(const struct snapshotter_config *config);
+/** Is none under way or waiting to be taken back? */
+bool snapshotter_idle(const struct snapshotter *s);
 /** Begin to write a pinned snapshot. @return false when one is under way or no thread can be had; nothing taken over. */
 bool snapshotter_begin(struct snapshotter *s, struct tree_snapshot *snapshot, size_t purge_keep);
 /** The snapshot that was written, for tree_snapshot_end(), and its result; NULL while none is done. */
