@@ -72,6 +72,15 @@ void load_account_end(const struct load_account *a, pid_t server, struct load_re
     out->others_s = others_s > 0 ? others_s : 0; /* clocks of different grain */
 }
 
+void load_note_idle(struct load_result *r, uint64_t idle_ns)
+{
+    double idle_s = (double)idle_ns / 1e9;
+    double own_s = r->own_cpu.user_s + r->own_cpu.system_s;
+    double share = own_s > 0 && idle_s < own_s ? 1 - idle_s / own_s : 1;
+    r->own_cpu.user_s *= share;
+    r->own_cpu.system_s *= share;
+}
+
 /* ---- fill ---- */
 
 struct fill {
@@ -165,6 +174,7 @@ struct worker {
     pthread_barrier_t *start, *end;
     uint64_t window_end_ns; /* set by the main thread between the two barriers of `start` */
     struct load_result result;
+    uint64_t idle_ns; /* of the window */
     char error[256];
     bool failed;
 };
@@ -272,6 +282,7 @@ static int worker_open(struct worker *w)
         .address_bytes = o->address_bytes,
         .connections = w->connections + o->write_connections,
         .depth = depth,
+        .spin = o->spin,
         .on_reply = run_on_reply,
         .context = w,
     };
@@ -299,10 +310,12 @@ static void *worker_main(void *argument)
     pthread_barrier_wait(w->start);
     pthread_barrier_wait(w->start);
     w->phase = PHASE_WINDOW;
+    uint64_t idle_before_ns = w->swarm ? swarm_idle_ns(w->swarm) : 0;
     uint64_t count = o->count_max ? (o->count_max + o->threads - 1) / o->threads : 0;
     if (!w->failed)
         w->failed = run_until(w, w->window_end_ns, count) < 0;
     w->phase = PHASE_DRAIN;
+    w->idle_ns = w->swarm ? swarm_idle_ns(w->swarm) - idle_before_ns : 0;
     pthread_barrier_wait(w->end);
     uint64_t drain_end_ns = clock_ns() + DRAIN_NS;
     while (!w->failed && swarm_in_flight(w->swarm) && clock_ns() < drain_end_ns)
@@ -340,6 +353,7 @@ static int workers_collect(const struct load_options *o, struct worker *workers,
             out->first_error = w->result.first_error;
         out->errors += w->result.errors;
         out->replies += w->result.replies;
+        load_note_idle(out, w->idle_ns);
         histogram_merge(out->latency, w->result.latency);
         histogram_merge(out->latency_writes, w->result.latency_writes);
         if (w->failed && rc == 0)

@@ -56,6 +56,7 @@ struct load_options {
     uint64_t seed;
     pid_t server_pid; /* 0 = do not ask */
     bool fill;
+    bool spin; /* generator threads never sleep; their CPU time is then the time not idle */
 };
 
 struct load_result {
@@ -99,6 +100,8 @@ struct load_account {
     struct machine_time machine;
     uint64_t start_ns;
 };
+/** Take what a spinning generator spent on nothing out of its CPU time. */
+void load_note_idle(struct load_result *r, uint64_t idle_ns);
 struct load_account load_account_begin(pid_t server);
 void load_account_end(const struct load_account *a, pid_t server, struct load_result *out);
 

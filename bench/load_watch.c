@@ -85,6 +85,7 @@ int load_watch(const struct load_options *o, struct load_result *out, char *erro
         .address_bytes = o->address_bytes,
         .connections = o->connections + 1,
         .depth = 1,
+        .spin = o->spin,
         .on_reply = flood_on_reply,
         .on_event = flood_on_event,
         .context = &f,
@@ -97,12 +98,14 @@ int load_watch(const struct load_options *o, struct load_result *out, char *erro
     while (rc == 0 && clock_ns() < warm_end_ns && !load_stop)
         rc = flood_round(&f, error);
     f.measuring = true;
+    uint64_t idle_before_ns = swarm_idle_ns(f.swarm);
     struct load_account account = load_account_begin(o->server_pid);
     uint64_t end_ns = account.start_ns + (uint64_t)(o->window_s * 1e9);
     while (rc == 0 && clock_ns() < end_ns && !load_stop
            && (o->count_max == 0 || out->rounds < o->count_max))
         rc = flood_round(&f, error);
     load_account_end(&account, o->server_pid, out);
+    load_note_idle(out, swarm_idle_ns(f.swarm) - idle_before_ns);
     if (load_stop && out->rounds > 0)
         rc = 0; /* stopped by hand inside a round: report the whole ones */
     swarm_close(f.swarm);

@@ -42,6 +42,8 @@ static const char help[] =
     "  --count N               end the window after N replies (watch: N rounds)\n"
     "from where\n"
     "  --threads N             default 1; connections are shared out\n"
+    "  --spin                  never sleep: the server does not pay for waking us (needs a CPU of\n"
+    "                          its own)\n"
     "  --cpu N                 pin this program to CPU N\n"
     "as what\n"
     "  --json                  one JSON object on stdout\n"
@@ -74,6 +76,7 @@ enum {
     OPT_SECONDS,
     OPT_COUNT,
     OPT_THREADS,
+    OPT_SPIN,
     OPT_CPU,
     OPT_JSON,
     OPT_NULL_SERVER,
@@ -101,6 +104,7 @@ static const struct option long_options[] = {
     {"seconds", 1, NULL, OPT_SECONDS},
     {"count", 1, NULL, OPT_COUNT},
     {"threads", 1, NULL, OPT_THREADS},
+    {"spin", 0, NULL, OPT_SPIN},
     {"cpu", 1, NULL, OPT_CPU},
     {"json", 0, NULL, OPT_JSON},
     {"null-server", 0, NULL, OPT_NULL_SERVER},
@@ -257,6 +261,7 @@ static int parse_one(struct parsing *p, int option, const char *text)
     case OPT_NO_FILL: out->load.fill = false; return 0;
     case OPT_WARMUP: return parse_seconds(text, &out->load.warmup_s);
     case OPT_SECONDS: return parse_seconds(text, &out->load.window_s);
+    case OPT_SPIN: out->load.spin = true; return 0;
     case OPT_JSON: out->json = true; return 0;
     case OPT_NULL_SERVER: out->null_server = true; return 0;
     case OPT_HELP: fputs(help, stdout); return 1;

@@ -44,7 +44,7 @@ struct swarm {
     uint32_t opened, greeted;
     uint32_t *dirty; /* connections with output, config.connections entries */
     uint32_t dirty_count;
-    uint64_t in_flight;
+    uint64_t in_flight, idle_ns;
     uint8_t *input;
     size_t input_room;
     char error[256];
@@ -226,12 +226,28 @@ static int receive(struct swarm *s, uint32_t index)
     return 0;
 }
 
+static int wait_events(struct swarm *s, struct epoll_event *events, int timeout_ms)
+{
+    if (!s->config.spin)
+        return epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
+    uint64_t start_ns = clock_ns(), now_ns = start_ns;
+    int n;
+    do {
+        uint64_t before_ns = now_ns;
+        n = epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, 0);
+        now_ns = clock_ns();
+        if (n == 0)
+            s->idle_ns += now_ns - before_ns;
+    } while (n == 0 && now_ns - start_ns < (uint64_t)timeout_ms * 1000000u);
+    return n;
+}
+
 int swarm_poll(struct swarm *s, int timeout_ms)
 {
     if (flush_dirty(s) < 0)
         return -1;
     struct epoll_event events[EVENTS_PER_TURN];
-    int n = epoll_wait(s->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
+    int n = wait_events(s, events, timeout_ms);
     if (n < 0)
         return errno == EINTR ? 0 : fail(s, 0, strerror(errno));
     for (int i = 0; i < n; i++) {
@@ -319,6 +335,11 @@ struct swarm *swarm_open(const struct swarm_config *config, char *error)
         return NULL;
     }
     return s;
+}
+
+uint64_t swarm_idle_ns(const struct swarm *s)
+{
+    return s->idle_ns;
 }
 
 uint64_t swarm_in_flight(const struct swarm *s)

@@ -42,6 +42,7 @@ struct swarm_config {
     socklen_t address_bytes;
     uint32_t connections;
     uint32_t depth; /* requests in flight per connection, at most */
+    bool spin;      /* look again at once instead of sleeping: nobody pays for waking us */
     void (*on_reply)(void *context, const struct swarm_reply *reply);
     void (*on_event)(void *context, uint32_t connection, uint64_t now_ns);
     void *context;
@@ -66,6 +67,9 @@ bool swarm_submit(struct swarm *s, uint32_t connection, enum bench_op op, uint32
  * @return 0, or -1: a connection broke or answered nonsense; swarm_error says which.
  */
 int swarm_poll(struct swarm *s, int timeout_ms);
+
+/** While spinning: ns spent in turns that found nothing. */
+uint64_t swarm_idle_ns(const struct swarm *s);
 
 /** Requests sent or queued and not yet answered, over all connections. */
 uint64_t swarm_in_flight(const struct swarm *s);
