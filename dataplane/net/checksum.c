@@ -4,36 +4,61 @@
 
 #include <string.h>
 
-/* Words of 32 bits into 64-bit lanes: no carry to look after (2^32 words fit), so the compiler may use vectors. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the odd last byte is the low one");
+
+/* 32 bytes a step with end-around carry. x86's add-with-carry chain is what compilers do not find by themselves. */
+static inline uint64_t
+add_32_bytes(uint64_t sum, const uint8_t *p)
+{
+#if defined(__x86_64__)
+    __asm__("addq 0(%1), %0\n\t"
+            "adcq 8(%1), %0\n\t"
+            "adcq 16(%1), %0\n\t"
+            "adcq 24(%1), %0\n\t"
+            "adcq $0, %0"
+            : "+r"(sum)
+            : "r"(p), "m"(*(const uint8_t(*)[32])p)
+            : "cc");
+    return sum;
+#else
+    uint64_t w[4];
+    memcpy(w, p, 32);
+    for (int i = 0; i < 4; i++) {
+        sum += w[i];
+        sum += sum < w[i];
+    }
+    return sum;
+#endif
+}
+
 uint64_t
 checksum_add(uint64_t sum, const void *data, size_t size)
 {
     const uint8_t *p = data;
-    uint64_t lane[4] = {0, 0, 0, 0};
+    uint64_t small = 0; /* cannot overflow: at most seven words of 32 bits and an odd end */
 
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    for (; size >= 32; size -= 32, p += 32) {
-        uint64_t w[4];
-        memcpy(w, p, 32);
-        for (int i = 0; i < 4; i++)
-            lane[i] += (w[i] & 0xffffffff) + (w[i] >> 32);
+    for (; size >= 32; size -= 32, p += 32)
+        sum = add_32_bytes(sum, p);
+    for (; size >= 8; size -= 8, p += 8) {
+        uint32_t w[2];
+        memcpy(w, p, 8);
+        small += (uint64_t)w[0] + w[1];
     }
-    for (; size >= 4; size -= 4, p += 4) {
+    if (size >= 4) {
         uint32_t w;
         memcpy(&w, p, 4);
-        sum += w;
+        small += w;
+        p += 4;
+        size -= 4;
     }
     if (size >= 2) {
         uint16_t w;
         memcpy(&w, p, 2);
-        sum += w;
+        small += w;
         p += 2;
-        size -= 2;
     }
-    if (size) {
-        uint16_t w = 0;
-        memcpy(&w, p, 1); /* RFC 1071: an odd byte is followed by a zero in memory */
-        sum += w;
-    }
-    return sum + lane[0] + lane[1] + lane[2] + lane[3];
+    if (size & 1)
+        small += *p; /* RFC 1071: an odd byte is followed by a zero in memory; little-endian */
+    sum += small;
+    return sum + (sum < small);
 }

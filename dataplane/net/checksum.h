@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /** Add `size` bytes to a running sum. Only the last piece of a sum may have an odd size. */
 uint64_t checksum_add(uint64_t sum, const void *data, size_t size);
@@ -17,19 +18,31 @@ uint64_t checksum_add(uint64_t sum, const void *data, size_t size);
 static inline uint16_t
 checksum_fold(uint64_t sum)
 {
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    /* x + x rotated by half: the upper half is the one's complement sum of both. */
+    uint32_t half = (uint32_t)((sum + (sum >> 32 | sum << 32)) >> 32);
+    return (uint16_t)((half + (half >> 16 | half << 16)) >> 16);
+}
+
+/** The sum of 20 bytes: an IPv4 header. */
+static inline uint64_t
+checksum_header_v4(const void *header)
+{
+    uint32_t w[5];
+    memcpy(w, header, sizeof w);
+    return (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
 }
 
 /** The sum of a pseudo header (RFC 9293 3.1, RFC 8200 8.1) over addresses that lie one after the other. */
 static inline uint64_t
 checksum_pseudo(const uint8_t *addresses, size_t addresses_bytes, uint8_t protocol, uint16_t bytes)
 {
-    return checksum_add((uint64_t)__builtin_bswap16(bytes) + __builtin_bswap16(protocol), addresses,
-                        addresses_bytes);
+    uint64_t sum = (uint64_t)__builtin_bswap16(bytes) + ((uint64_t)protocol << 8);
+    for (size_t i = 0; i < addresses_bytes; i += 4) {
+        uint32_t w;
+        memcpy(&w, addresses + i, 4);
+        sum += w;
+    }
+    return sum;
 }
 
 #endif

@@ -7,12 +7,10 @@
  * costs the one cache line that net_burst() has prefetched. Keyed with a secret, or an attacker would choose the
  * collisions. Removal shifts later slots back: no tombstones.
  *
- *      hash (SipHash-1-3 of the key) --mask--> slot -> id --> net_conn.key | timewait.key compared in full
+ *      hash (of the key, with a secret) --mask--> slot -> id --> net_conn.key | timewait.key compared in full
  */
 #ifndef SENGI_DATAPLANE_NET_FLOW_H
 #define SENGI_DATAPLANE_NET_FLOW_H
-
-#include "dataplane/net/siphash.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,12 +33,27 @@ flow_key_equal(const struct flow_key *a, const struct flow_key *b)
     return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2])) == 0;
 }
 
-static inline uint32_t
-flow_key_hash(const struct flow_key *key, struct siphash_key secret)
+/** Unknown to peers, so that they cannot choose collisions. */
+struct flow_secret {
+    uint64_t words[4];
+};
+
+static inline uint64_t
+flow_fold(uint64_t a, uint64_t b)
 {
-    uint64_t words[3];
-    memcpy(words, key, sizeof words);
-    return (uint32_t)siphash_words(secret, words, 3, 1, 3);
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/** XXH3's short-input construction: words masked by secrets, 128-bit products folded. */
+static inline uint32_t
+flow_key_hash(const struct flow_key *key, struct flow_secret secret)
+{
+    uint64_t w[3];
+    memcpy(w, key, sizeof w);
+    uint64_t h = flow_fold(w[1] ^ secret.words[0], w[2] ^ secret.words[1]);
+    h = flow_fold(h ^ secret.words[2], w[0] ^ secret.words[3]);
+    return (uint32_t)(h ^ h >> 32);
 }
 
 #define FLOW_NONE UINT32_MAX

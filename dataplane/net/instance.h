@@ -10,6 +10,7 @@
 #include "dataplane/net/neighbour.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/pool.h"
+#include "dataplane/net/siphash.h"
 #include "dataplane/net/tcp.h"
 #include "dataplane/net/wheel.h"
 
@@ -32,7 +33,9 @@ struct timewait; /* timewait.c */
 struct net {
     struct net_config config; /* defaults filled in */
     uint16_t mss_v4, mss_v6;  /* what we announce */
-    struct siphash_key key_flow, key_isn, key_cookie, key_timestamp;
+    uint32_t local_v4[NET_ADDRESSES_MAX]; /* config.interfaces' IPv4 addresses in network order; 0: not one */
+    struct flow_secret key_flow;
+    struct siphash_key key_isn, key_cookie, key_timestamp;
 
     uint64_t now_us;
     uint32_t now_ms;

@@ -20,6 +20,18 @@ ip_local(const struct net *net, const struct net_addr *addr)
     return -1;
 }
 
+/* As ip_local(), of four bytes. */
+static inline int
+local_v4(const struct net *net, const uint8_t *addr)
+{
+    uint32_t wanted;
+    memcpy(&wanted, addr, 4);
+    for (unsigned i = 0; i < net->config.interface_count; i++)
+        if (net->local_v4[i] == wanted)
+            return (int)i;
+    return -1;
+}
+
 static bool
 drop(uint64_t *counter)
 {
@@ -31,12 +43,9 @@ drop(uint64_t *counter)
 static bool
 source_ok_v4(const struct net *net, const uint8_t *source)
 {
-    struct net_addr addr;
     if (source[0] == 0 || source[0] == 127 || source[0] >= 224)
         return false;
-    memcpy(addr.bytes, mapped_prefix, 12);
-    memcpy(addr.bytes + 12, source, 4);
-    return ip_local(net, &addr) < 0;
+    return local_v4(net, source) < 0;
 }
 
 static bool
@@ -45,7 +54,6 @@ ipv4_parse(struct net *net, const struct net_frame *frame, struct packet *p)
     const uint8_t *h = frame->data + NET_ETHERNET_BYTES;
     unsigned room = frame->len - NET_ETHERNET_BYTES;
     struct net_counters *n = &net->counters;
-    struct net_addr destination;
 
     if (room < IPV4_HEADER_BYTES)
         return drop(&n->drop_short);
@@ -54,13 +62,11 @@ ipv4_parse(struct net *net, const struct net_frame *frame, struct packet *p)
         return drop(&n->drop_ip_header);
     if ((h[0] & 15) != 5)
         return drop(&n->drop_ip_options);
-    if (!p->checksum_good && checksum_fold(checksum_add(0, h, IPV4_HEADER_BYTES)) != 0xffff)
+    if (!p->checksum_good && checksum_fold(checksum_header_v4(h)) != 0xffff)
         return drop(&n->drop_checksum);
     if (load16(h + 6) & 0x3fff)
         return drop(&n->drop_ip_fragment);
-    memcpy(destination.bytes, mapped_prefix, 12);
-    memcpy(destination.bytes + 12, h + 16, 4);
-    int local = ip_local(net, &destination);
+    int local = local_v4(net, h + 16);
     if (local < 0 || (frame->data[0] & 1))
         return drop(&n->drop_not_ours);
     if (!source_ok_v4(net, h + 12))
@@ -203,7 +209,7 @@ ip_begin(struct net *net, struct ip_out *out, const uint8_t *mac, unsigned local
          const uint8_t remote[16], uint8_t protocol, unsigned l4_bytes)
 {
     const struct net_addr *source = &net->config.interfaces[local].addr;
-    out->ipv6 = !net_addr_is_v4(source);
+    out->ipv6 = net->local_v4[local] == 0;
     out->protocol = protocol;
     out->l4_bytes = (uint16_t)l4_bytes;
     unsigned l3 = out->ipv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
@@ -237,7 +243,7 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
     } else {
         folded = (uint16_t)~checksum_fold(checksum_add(sum, out->l4, out->l4_bytes));
         if (!out->ipv6) {
-            uint16_t header = (uint16_t)~checksum_fold(checksum_add(0, h, IPV4_HEADER_BYTES));
+            uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));
             memcpy(h + 10, &header, 2);
         }
     }

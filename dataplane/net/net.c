@@ -125,7 +125,8 @@ key_derive(const uint8_t secret[32], uint64_t purpose)
 static void
 keys_derive(struct net *net)
 {
-    net->key_flow = key_derive(net->config.secret, 1);
+    struct siphash_key a = key_derive(net->config.secret, 1), b = key_derive(net->config.secret, 5);
+    net->key_flow = (struct flow_secret){{a.k0, a.k1, b.k0, b.k1}};
     net->key_isn = key_derive(net->config.secret, 2);
     net->key_cookie = key_derive(net->config.secret, 3);
     net->key_timestamp = key_derive(net->config.secret, 4);
@@ -169,6 +170,9 @@ net_create(const struct net_config *config)
     config_fill(&net->config);
     net->mss_v4 = (uint16_t)(net->config.mtu - IPV4_HEADER_BYTES - TCP_HEADER_BYTES);
     net->mss_v6 = (uint16_t)(net->config.mtu - IPV6_HEADER_BYTES - TCP_HEADER_BYTES);
+    for (unsigned i = 0; i < config->interface_count; i++)
+        if (net_addr_is_v4(&config->interfaces[i].addr))
+            memcpy(&net->local_v4[i], config->interfaces[i].addr.bytes + 12, 4);
     net->free_head = net->dead_head = CONN_NONE;
     keys_derive(net);
     if (tables_init(net) < 0) {

@@ -2,14 +2,8 @@
  * Copyright the Sengi authors */
 #include "dataplane/net/pool.h"
 
-#include "client/wire/check.h"
-
 #include <stdlib.h>
 
-/* The first bytes of a free object and of a slab are a link. */
-struct pool_link {
-    struct pool_link *next;
-};
 #define SLAB_HEADER_BYTES 64
 
 void
@@ -29,7 +23,7 @@ pool_destroy(struct pool *pool)
     *pool = (struct pool){0};
 }
 
-static int
+int
 pool_grow(struct pool *pool)
 {
     uint64_t n = pool->max - pool->allocated;
@@ -51,25 +45,4 @@ pool_grow(struct pool *pool)
         pool->free = object;
     }
     return 0;
-}
-
-void *
-pool_get(struct pool *pool)
-{
-    if (UNLIKELY(!pool->free) && pool_grow(pool) < 0)
-        return NULL;
-    struct pool_link *object = pool->free;
-    pool->free = object->next;
-    pool->used++;
-    return object;
-}
-
-void
-pool_put(struct pool *pool, void *object)
-{
-    struct pool_link *link = object;
-    CHECK(pool->used > 0);
-    link->next = pool->free;
-    pool->free = link;
-    pool->used--;
 }

@@ -53,7 +53,7 @@ sack_update(struct net *net, struct net_conn *c, const struct segment *seg, bool
 {
     bool news = false;
     *dsack = false;
-    if (!(c->flags & F_SACK) || seg->sack_count == 0)
+    if (!(c->flags & F_SACK))
         return false;
     net->counters.sack_received++;
     struct sack_range first = range_load(seg, 0);
@@ -190,7 +190,7 @@ sack_pipe(const struct net_conn *c)
 {
     uint32_t flight = c->snd_nxt - c->snd_una, out = 0;
 
-    if (LIKELY(!(c->flags & (F_RECOVERY | F_LOSS)))) {
+    if (!(c->flags & (F_RECOVERY | F_LOSS))) {
         out = sacked_bytes(c, c->snd_nxt);
         if (out == 0 && c->dupacks) /* RFC 3042 limited transmit */
             out = (c->dupacks < 2 ? c->dupacks : 2u) * c->mss;

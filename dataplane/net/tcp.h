@@ -14,6 +14,7 @@
 #ifndef SENGI_DATAPLANE_NET_TCP_H
 #define SENGI_DATAPLANE_NET_TCP_H
 
+#include "client/wire/check.h"
 #include "dataplane/net/flow.h"
 #include "dataplane/net/net.h"
 
@@ -233,8 +234,15 @@ struct syn_options {
 unsigned tcp_options_syn(uint8_t *out, const struct syn_options *options);
 /** The timestamp option alone. */
 unsigned tcp_options_timestamp(uint8_t *out, uint32_t tsval, uint32_t tsecr);
-/** Options of any other segment of c: timestamp, SACK blocks. */
-unsigned tcp_options_write(struct net *net, struct net_conn *c, uint8_t *out);
+/** Options of any other segment of c: timestamp, SACK blocks. Writes tcp_options_bytes() bytes. */
+void tcp_options_write(struct net *net, struct net_conn *c, uint8_t *out);
+unsigned tcp_sack_bytes(const struct net_conn *c);
+static inline unsigned
+tcp_options_bytes(const struct net_conn *c)
+{
+    unsigned bytes = c->flags & F_TS ? 12 : 0;
+    return LIKELY(!c->extra) ? bytes : bytes + tcp_sack_bytes(c);
+}
 
 /** The contiguous range of out-of-order data around seq. @return false: there is none. */
 bool tcp_ooo_range(const struct tcp_extra *extra, uint32_t seq, struct sack_range *range);
@@ -343,6 +351,12 @@ void sack_clear(struct net *net, struct net_conn *c);
 bool sack_head_lost(const struct net_conn *c);
 /** RFC 6675 SetPipe(), with duplicate ACKs counted for a peer without SACK. */
 uint32_t sack_pipe(const struct net_conn *c);
+static inline uint32_t
+tcp_pipe(const struct net_conn *c)
+{
+    bool plain = !(c->flags & (F_RECOVERY | F_LOSS)) && !c->extra && !c->dupacks;
+    return plain ? c->snd_nxt - c->snd_una : sack_pipe(c);
+}
 /** RFC 6675 NextSeg() rules 1 and 3. @return bytes to retransmit at *seq; 0: nothing. */
 uint32_t sack_next(const struct net_conn *c, bool rescue, uint32_t *seq);
 

@@ -201,7 +201,8 @@ ack_new(struct net *net, struct net_conn *c, const struct segment *seg, bool dsa
     c->backoff = 0;
     c->snd_una = seg->ack;
     tcp_queue_trim(net, c, seq_min(seg->ack, c->tx_end));
-    sack_advance(net, c);
+    if (UNLIKELY(c->extra != NULL))
+        sack_advance(net, c);
     probe_judge(c, seg->ack, dsack);
     if (UNLIKELY(c->flags & (F_RECOVERY | F_LOSS))) {
         ack_in_recovery(net, c, acked);
@@ -284,7 +285,7 @@ bool
 tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg)
 {
     uint32_t wnd = (uint32_t)seg->wnd << c->snd_wscale;
-    bool dsack, news;
+    bool dsack = false, news = false;
 
     if (UNLIKELY(c->state == TCP_SYN_RCVD))
         return ack_establishes(net, c, seg);
@@ -297,7 +298,8 @@ tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg)
     }
     if (UNLIKELY(seq_before(seg->ack, c->snd_una)))
         return true; /* overtaken by a newer ACK; its data may be good */
-    news = sack_update(net, c, seg, &dsack);
+    if (UNLIKELY(seg->sack_count))
+        news = sack_update(net, c, seg, &dsack);
     if (UNLIKELY(dsack))
         probe_judge(c, seg->ack, true);
     bool duplicate = ack_is_duplicate(c, seg, wnd);

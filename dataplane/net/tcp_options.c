@@ -140,11 +140,25 @@ sack_collect(const struct tcp_extra *extra, struct sack_range *ranges, unsigned 
     return n;
 }
 
-static uint8_t *
+static unsigned
+sack_count(const struct net_conn *c, struct sack_range *ranges)
+{
+    return c->flags & F_SACK ? sack_collect(c->extra, ranges, c->flags & F_TS ? 3 : 4) : 0;
+}
+
+unsigned
+tcp_sack_bytes(const struct net_conn *c)
+{
+    struct sack_range ranges[4];
+    unsigned n = sack_count(c, ranges);
+    return n ? 4 + 8 * n : 0;
+}
+
+static void
 sack_write(struct net *net, struct net_conn *c, uint8_t *p)
 {
     struct sack_range ranges[4];
-    unsigned n = sack_collect(c->extra, ranges, c->flags & F_TS ? 3 : 4);
+    unsigned n = sack_count(c, ranges);
 
     c->extra->dsack_start = c->extra->dsack_end = 0;
     if (n) {
@@ -156,16 +170,13 @@ sack_write(struct net *net, struct net_conn *c, uint8_t *p)
         }
     }
     tcp_extra_trim(net, c);
-    return p;
 }
 
-unsigned
+void
 tcp_options_write(struct net *net, struct net_conn *c, uint8_t *out)
 {
-    uint8_t *p = out;
     if (c->flags & F_TS)
-        p = timestamp_write(p, tcp_timestamp(net, c), c->ts_recent);
-    if (UNLIKELY(c->extra != NULL) && (c->flags & F_SACK))
-        p = sack_write(net, c, p);
-    return (unsigned)(p - out);
+        out = timestamp_write(out, net->now_ms + c->ts_offset, c->ts_recent);
+    if (UNLIKELY(c->extra != NULL))
+        sack_write(net, c, out);
 }

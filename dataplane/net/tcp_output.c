@@ -177,15 +177,13 @@ window_field(struct net *net, struct net_conn *c)
 bool
 tcp_send_segment(struct net *net, struct net_conn *c, uint32_t seq, uint32_t bytes, uint8_t flags)
 {
-    uint8_t options[TCP_OPTIONS_BYTES_MAX];
-    unsigned options_bytes = tcp_options_write(net, c, options);
-    unsigned header = TCP_HEADER_BYTES + options_bytes;
+    unsigned header = TCP_HEADER_BYTES + tcp_options_bytes(c);
     struct ip_out out;
 
     if (!ip_begin(net, &out, c->mac, c->key.local, c->key.remote, PROTOCOL_TCP, header + bytes))
         return false;
     header_write(out.l4, &c->key, seq, c->rcv_nxt, header, flags | TCP_ACK, window_field(net, c));
-    memcpy(out.l4 + TCP_HEADER_BYTES, options, options_bytes);
+    tcp_options_write(net, c, out.l4 + TCP_HEADER_BYTES);
     if (bytes)
         queue_copy(c, seq, out.l4 + header, bytes);
     net->counters.segments_out++;
@@ -269,7 +267,7 @@ segment_again(struct net *net, struct net_conn *c, uint32_t seq, uint32_t n)
 static bool
 output_lost(struct net *net, struct net_conn *c)
 {
-    uint32_t pipe = sack_pipe(c), seq, n;
+    uint32_t pipe = tcp_pipe(c), seq, n;
     bool rescue = false;
     /* The head leaves whatever the pipe says: it is the one the peer waits for (RFC 6675 5, (4.3)). */
     bool head = c->rtx_next == c->snd_una;
@@ -358,7 +356,7 @@ output_new(struct net *net, struct net_conn *c)
     if (c->tx_end == c->snd_nxt && !fin_queued)
         return true;
     restart_after_idle(net, c);
-    uint32_t pipe = sack_pipe(c);
+    uint32_t pipe = tcp_pipe(c);
     while (!(c->flags & F_FIN_SENT)) {
         uint32_t unsent = c->tx_end - c->snd_nxt;
         if (unsent == 0 && !fin_queued)
@@ -417,11 +415,11 @@ probe_wanted(const struct net_conn *c)
 void
 tcp_rearm(struct net *net, struct net_conn *c)
 {
-    uint32_t rto = tcp_rto_ms(net, c);
     bool waiting = !(c->flags & F_FIN_SENT) && (c->tx_end != c->snd_nxt || (c->flags & F_FIN_QUEUED));
 
-    if (c->rtx != RTX_NONE)
+    if (c->rtx != RTX_NONE || (c->snd_una == c->snd_nxt && !waiting))
         return;
+    uint32_t rto = tcp_rto_ms(net, c);
     if (c->snd_una != c->snd_nxt) {
         c->rtx = RTX_TIMEOUT;
         if (probe_wanted(c)) { /* RFC 8985 7.2: 2 SRTT, not beyond the RTO */
@@ -432,14 +430,12 @@ tcp_rearm(struct net *net, struct net_conn *c)
                 rto = pto;
             c->rtx = RTX_PROBE;
         }
-    } else if (waiting) {
+    } else {
         c->rtx = RTX_PERSIST;
         if (rto < PERSIST_MIN_MS << c->backoff)
             rto = PERSIST_MIN_MS << c->backoff;
         if (rto > net->config.times.rto_max_ms)
             rto = net->config.times.rto_max_ms;
-    } else {
-        return;
     }
     c->rtx_due = net->now_ms + rto;
     tcp_timer_arm(net, c, c->rtx_due);

@@ -53,17 +53,20 @@ slot_unlink(struct wheel *wheel, uint32_t id)
     }
 }
 
+/* The slot for a deadline, and the tick at which that slot must be looked at. */
 static uint32_t
-slot_of(const struct wheel *wheel, uint32_t due)
+slot_of(const struct wheel *wheel, uint32_t due, uint32_t *tick_ms)
 {
-    uint32_t ahead = due - wheel->now;
-    if (ahead < WHEEL_SLOTS)
+    *tick_ms = due;
+    if (due - wheel->now < WHEEL_SLOTS)
         return due % WHEEL_SLOTS;
+    *tick_ms = due >> 8 << 8;
     if ((((due >> 8) - (wheel->now >> 8)) & 0xffffff) < WHEEL_SLOTS)
         return WHEEL_SLOTS + (due >> 8) % WHEEL_SLOTS;
-    if ((((due >> 16) - (wheel->now >> 16)) & 0xffff) < WHEEL_SLOTS)
-        return 2 * WHEEL_SLOTS + (due >> 16) % WHEEL_SLOTS;
-    return 2 * WHEEL_SLOTS + ((wheel->now >> 16) + WHEEL_SLOTS - 1) % WHEEL_SLOTS;
+    if ((((due >> 16) - (wheel->now >> 16)) & 0xffff) >= WHEEL_SLOTS)
+        due = wheel->now + ((WHEEL_SLOTS - 1) << 16);
+    *tick_ms = due >> 16 << 16;
+    return 2 * WHEEL_SLOTS + (due >> 16) % WHEEL_SLOTS;
 }
 
 void
@@ -75,7 +78,10 @@ wheel_add(struct wheel *wheel, uint32_t id, uint32_t due)
         due = wheel->now + 1;
     c->wheel_due = due;
     c->flags |= F_WHEEL;
-    slot_push(wheel, slot_of(wheel, due), id);
+    uint32_t tick_ms, slot = slot_of(wheel, due, &tick_ms);
+    if (wheel->count == 0 || (int32_t)(tick_ms - wheel->hint) < 0)
+        wheel->hint = tick_ms;
+    slot_push(wheel, slot, id);
     wheel->count++;
 }
 
@@ -97,7 +103,8 @@ cascade(struct wheel *wheel, uint32_t slot)
     slot_mark(wheel, slot);
     while (id != WHEEL_NONE) {
         uint32_t next = wheel->conns[id].wheel_next;
-        slot_push(wheel, slot_of(wheel, wheel->conns[id].wheel_due), id);
+        uint32_t tick_ms;
+        slot_push(wheel, slot_of(wheel, wheel->conns[id].wheel_due, &tick_ms), id);
         id = next;
     }
 }
@@ -118,14 +125,11 @@ occupied_after(const uint64_t occupied[WHEEL_SLOTS / 64], uint32_t from)
     return 0;
 }
 
-uint32_t
-wheel_next_ms(const struct wheel *wheel)
+/* ms to the next occupied slot, or to where one of a higher level must be distributed. */
+static uint32_t
+next_occupied_ms(const struct wheel *wheel)
 {
     uint32_t next = UINT32_MAX;
-    if (wheel->heads[FIRING] != WHEEL_NONE)
-        return 1;
-    if (wheel->count == 0)
-        return next;
     for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
         unsigned shift = 8 * level;
         uint32_t d = occupied_after(wheel->occupied[level], (wheel->now >> shift) % WHEEL_SLOTS);
@@ -135,7 +139,6 @@ wheel_next_ms(const struct wheel *wheel)
                 next = at - wheel->now;
         }
     }
-    CHECK(next != UINT32_MAX);
     return next;
 }
 
@@ -165,11 +168,15 @@ wheel_advance(struct wheel *wheel, uint32_t to)
     while (wheel->heads[FIRING] == WHEEL_NONE) {
         if (wheel->now == to)
             return WHEEL_NONE;
-        uint32_t step = wheel_next_ms(wheel);
-        if (step > to - wheel->now) {
+        if (wheel->count == 0 || (int32_t)(wheel->hint - to) > 0) {
             wheel->now = to;
             return WHEEL_NONE;
         }
+        uint32_t step = next_occupied_ms(wheel);
+        CHECK(step != UINT32_MAX);
+        wheel->hint = wheel->now + step;
+        if (step > to - wheel->now)
+            continue; /* the hint was early */
         wheel->now += step;
         tick(wheel);
     }

@@ -24,6 +24,7 @@ struct wheel {
     struct net_conn *conns; /* ids index this */
     uint32_t now;           /* ms: all up to and including this has fired */
     uint32_t count;
+    uint32_t hint;          /* ms: no slot needs a look before; exact after a search, else early */
     uint32_t heads[WHEEL_LEVELS * WHEEL_SLOTS + 1]; /* last: the slot being fired */
     uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
 };
@@ -40,7 +41,14 @@ void wheel_remove(struct wheel *wheel, uint32_t id);
  */
 uint32_t wheel_advance(struct wheel *wheel, uint32_t to);
 
-/** @return ms from wheel->now to the next tick worth a call, >= 1; UINT32_MAX: the wheel is empty. */
-uint32_t wheel_next_ms(const struct wheel *wheel);
+/** @return ms from wheel->now to the next tick worth a call, >= 1; UINT32_MAX: the wheel is empty. May be early. */
+static inline uint32_t
+wheel_next_ms(const struct wheel *wheel)
+{
+    if (wheel->count == 0)
+        return UINT32_MAX;
+    uint32_t left = wheel->hint - wheel->now;
+    return (int32_t)left > 0 ? left : 1;
+}
 
 #endif

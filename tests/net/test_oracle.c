@@ -110,6 +110,13 @@ say(struct subject *s, uint8_t flags, uint32_t seq, uint32_t ack, unsigned bytes
     inject(s, basic(s, flags, seq, ack, bytes));
 }
 
+/* The peer's FIN. Its ACK may be delayed, and must not be taken for the answer to what follows. */
+static void
+say_fin(struct subject *s, uint32_t ack)
+{
+    inject_for(s, basic(s, TCP_FIN | TCP_ACK, s->rcv_nxt++, ack, 0), SURE_ANSWER_MS);
+}
+
 static void
 subject_accept(struct subject *s)
 {
@@ -208,17 +215,17 @@ bring_to(struct subject *s, unsigned state)
     say(s, TCP_ACK, s->rcv_nxt, s->snd_nxt, 0);
     subject_accept(s);
     if (state == CLOSEW || state == LASTACK)
-        say(s, TCP_FIN | TCP_ACK, s->rcv_nxt++, s->snd_nxt, 0);
+        say_fin(s, s->snd_nxt);
     if (state == FIN1 || state == FIN2 || state == CLOSING || state == LASTACK || state == TIMEW)
         subject_close(s);
     if (state == CLOSING)
-        say(s, TCP_FIN | TCP_ACK, s->rcv_nxt++, s->snd_una, 0);
+        say_fin(s, s->snd_una);
     if (state == FIN2 || state == TIMEW) {
         say(s, TCP_ACK, s->rcv_nxt, s->snd_nxt, 0);
         s->snd_una = s->snd_nxt;
     }
     if (state == TIMEW)
-        say(s, TCP_FIN | TCP_ACK, s->rcv_nxt++, s->snd_nxt, 0);
+        say_fin(s, s->snd_nxt);
 }
 
 /* "A+1,2": an ACK of one byte beyond the peer's ISN, sent at 2 beyond its own. */

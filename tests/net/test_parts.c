@@ -7,6 +7,7 @@
 #include "dataplane/net/flow.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/pool.h"
+#include "dataplane/net/siphash.h"
 #include "dataplane/net/tcp.h"
 #include "dataplane/net/wheel.h"
 
