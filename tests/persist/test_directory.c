@@ -138,8 +138,10 @@ static void epochs_follow_javas_load_rules(void **state)
 static bool half(void *arg)
 {
     uint64_t *seed = arg;
-    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-    return *seed >> 33 & 1;
+    uint64_t z = *seed += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (z ^ z >> 31) & 1;
 }
 
 /* ZOOKEEPER-1653, 4269: old or new, nothing else, at any power cut. */

@@ -207,6 +207,117 @@ static void a_damaged_or_missing_companion_loses_nothing(void **state)
     mem_free(base);
 }
 
+/* What a power failure leaves of the companion: the content it had at an earlier moment. */
+static void companion_restore(struct mem_disk *d, const struct mem_content *old)
+{
+    mem_content_set(mem_file(d, BATCH_DIR "/" ACKNOWLEDGED_NAME), old->data, old->size);
+}
+
+static struct mem_content companion_copy(struct mem_disk *d, bool durable)
+{
+    struct mem_content c = {NULL, 0};
+    int name = mem_find(&d->now, BATCH_DIR "/" ACKNOWLEDGED_NAME);
+    const struct mem_inode *i = &d->inodes[d->now.names[name].inode];
+    const struct mem_content *from = durable ? &i->durable : &i->now;
+    mem_content_set(&c, from->data, from->size);
+    return c;
+}
+
+static struct txnlog *batches(struct mem_disk *d, zxid_t from, zxid_t to, struct txnlog *log)
+{
+    if (!log)
+        assert_int_equal(txnlog_open(&log, mem_storage(d), BATCH_DIR, &options, from - 1), 0);
+    for (zxid_t z = from; z <= to; z += 3) {
+        assert_int_equal(batch_append(log, batch_of(z, z + 2, BASE)), PERSIST_OK);
+        assert_int_equal(txnlog_sync(log), PERSIST_OK);
+    }
+    return log;
+}
+
+/* Damage in the last acknowledged batch, torn bytes of the next behind it: they prove the flush. */
+static void damage_before_a_torn_batch_is_refused(void **state)
+{
+    (void)state;
+    struct mem_disk *d = mem_new();
+    struct txnlog *log = batches(d, 1, 6, NULL);
+    struct mem_content durable = companion_copy(d, true);
+    struct mem_content *f = mem_file(d, BATCH_DIR "/log.1");
+    size_t a = TXNLOG_FILE_HEADER_BYTES + batch_of(1, 3, BASE)->size;
+    size_t b = a + batch_of(4, 6, BASE)->size;
+    f->data[a + 30] ^= 1;                         /* 4 */
+    memset(f->data + a + 300, 0xee, b - a - 300); /* 5, 6 */
+    memset(f->data + b, 0x11, 200);               /* a piece of 7 */
+    d->dead = true;
+    (void)txnlog_close(log);
+    mem_process_kill(d);
+    companion_restore(d, &durable);
+    assert_true(all_or_refused(d, 6, "before a torn batch", 0));
+    free(durable.data);
+    mem_free(d);
+}
+
+static void an_old_claim_without_chain_proves_nothing(void **state)
+{
+    (void)state;
+    struct mem_disk *d = mem_new();
+    d->chained = false;
+    struct txnlog *log = batches(d, 1, 6, NULL);
+    struct mem_content old = companion_copy(d, false);
+    (void)batches(d, 7, 12, log);
+    size_t at = TXNLOG_FILE_HEADER_BYTES + batch_of(1, 3, BASE)->size;
+    at += batch_of(4, 6, BASE)->size;
+    mem_file(d, BATCH_DIR "/log.1")->data[at + 50] ^= 1; /* 7, acknowledged */
+    d->dead = true;
+    (void)txnlog_close(log);
+    mem_process_kill(d);
+    companion_restore(d, &old);
+    assert_true(all_or_refused(d, 12, "old claim", 0));
+    free(old.data);
+    mem_free(d);
+}
+
+/* The file has its name, so its first batch was flushed, whatever else got lost. */
+static void damage_in_the_first_batch_of_a_file_is_refused(void **state)
+{
+    (void)state;
+    struct mem_disk *d = mem_new();
+    struct txnlog *log = batches(d, 1, 3, NULL);
+    struct mem_content durable = companion_copy(d, true);
+    size_t last = TXNLOG_FILE_HEADER_BYTES + batch_of(1, 2, BASE)->size;
+    mem_file(d, BATCH_DIR "/log.1")->data[last + 50] ^= 1;
+    d->dead = true;
+    (void)txnlog_close(log);
+    mem_process_kill(d);
+    companion_restore(d, &durable);
+    assert_true(all_or_refused(d, 3, "first batch", 0));
+    free(durable.data);
+    mem_free(d);
+}
+
+static void a_torn_claim_leaves_the_one_before(void **state)
+{
+    (void)state;
+    struct mem_disk *d = mem_new();
+    struct acknowledged a;
+    struct acknowledged_claim claim = {1, 100, 5, 200, 7, false, false}, got;
+    assert_int_equal(acknowledged_open(&a, mem_storage(d), BATCH_DIR), PERSIST_OK);
+    for (int i = 0; i < 4; i++) {
+        claim.durable_offset = 100 + (uint64_t)i;
+        assert_int_equal(acknowledged_before(&a, &claim), PERSIST_OK);
+    }
+    assert_int_equal(acknowledged_read(mem_storage(d), BATCH_DIR, &got), PERSIST_OK);
+    assert_int_equal(got.durable_offset, 103);
+    struct mem_content *f = mem_file(d, BATCH_DIR "/" ACKNOWLEDGED_NAME);
+    for (int page = 0; page < 2; page++) {
+        f->data[page * 4096 + 20] ^= 1;
+        assert_int_equal(acknowledged_read(mem_storage(d), BATCH_DIR, &got), PERSIST_OK);
+        assert_true(got.durable_offset >= 102);
+        f->data[page * 4096 + 20] ^= 1;
+    }
+    acknowledged_close(&a);
+    mem_free(d);
+}
+
 /* Java's directories have no companion; damage before the last record shows all the same. */
 static void without_companion_damage_before_the_last_record_is_refused(void **state)
 {
@@ -327,6 +438,10 @@ int main(void)
         cmocka_unit_test(a_missing_log_file_is_refused),
         cmocka_unit_test(every_truncation_of_acknowledged_records_is_refused),
         cmocka_unit_test(a_damaged_or_missing_companion_loses_nothing),
+        cmocka_unit_test(damage_before_a_torn_batch_is_refused),
+        cmocka_unit_test(an_old_claim_without_chain_proves_nothing),
+        cmocka_unit_test(damage_in_the_first_batch_of_a_file_is_refused),
+        cmocka_unit_test(a_torn_claim_leaves_the_one_before),
         cmocka_unit_test(without_companion_damage_before_the_last_record_is_refused),
         cmocka_unit_test(without_companion_a_torn_last_record_is_cut_and_reported),
         cmocka_unit_test(an_empty_or_headerless_newest_log_is_dropped_with_a_report),
