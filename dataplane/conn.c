@@ -191,6 +191,8 @@ void conn_hangup(struct core *core, struct conn *conn)
     /* A four-letter word's client may have shut down its sending side: its answer still goes out. */
     if (conn->state == CONN_CLOSING && conn->out_bytes)
         return;
+    if (conn->state == CONN_NEW && conn->input_closed && conn->ops_in_flight)
+        return; /* the word's text is still being made */
     conn_close(core, conn, true);
 }
 
@@ -217,6 +219,13 @@ static bool op_in_control(const struct opcode_info *info)
     return info && (info->class == CLASS_WRITE || info->class == CLASS_CONTROL);
 }
 
+/* Nothing may overtake these: a count of descendants is answered after it is committed, and behind
+ * a close is nothing. */
+static bool op_is_barrier(const struct opcode_info *info)
+{
+    return info->class == CLASS_CONTROL || info->number == OP_CLOSE_SESSION;
+}
+
 static struct op *request_copy(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
                                struct bytes body)
 {
@@ -241,7 +250,7 @@ static void request_submit(struct core *core, struct conn *conn, struct op *op)
 {
     op->auth = auth_set_hold(conn->auth);
     conn->ops_in_flight++;
-    if (op->info->class == CLASS_CONTROL || op->info->number == OP_CLOSE_SESSION)
+    if (op_is_barrier(op->info))
         conn->barrier = true;
     stat_add(&core->stats.outstanding, 1);
     core_submit(core, op);
@@ -410,6 +419,8 @@ static size_t conn_parse(struct core *core, struct conn *conn, const uint8_t *by
         const uint8_t *p = bytes + used;
         if (UNLIKELY(conn->state == CONN_NEW) && word_serve(core, conn, p, n - used))
             return n;
+        if (UNLIKELY(conn->state == CONN_NEW) && word_incomplete(core, p, n - used))
+            break;
         uint32_t size = be32_load(p);
         if (UNLIKELY(size > core->frame_bytes_max)) {
             stat_add(&core->stats.bad_frames, 1);
@@ -521,7 +532,8 @@ static void request_complete(struct core *core, struct conn *conn, struct op *op
 {
     stat_add(&core->stats.outstanding, (uint64_t)-1);
     conn->pending_bytes -= op->body_size;
-    conn->barrier = false;
+    if (op_is_barrier(op->info)) /* the only one; writes before it come back while it stands */
+        conn->barrier = false;
     if (conn->state != CONN_ESTABLISHED)
         return;
     if (!op->no_reply) {

@@ -161,6 +161,8 @@ extern const struct opcode_info serve_refused;
 /* word.c: four-letter words */
 /** True if the bytes begin with a known word, and it has been dealt with. */
 bool word_serve(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n);
+/** The bytes begin with a word that needs more of them (stmk and its mask). */
+bool word_incomplete(const struct core *core, const uint8_t *bytes, size_t n);
 /** A word's text came back from the control core. */
 void word_complete(struct core *core, struct conn *conn, struct op *op);
 /** Append this core's part of a collected word to op->answer. */

@@ -92,6 +92,12 @@ static void word_submit(struct core *core, struct conn *conn, enum word word)
     core_submit(core, op);
 }
 
+bool word_incomplete(const struct core *core, const uint8_t *bytes, size_t n)
+{
+    return n < 12 && words_find(bytes, 4) == WORD_STMK &&
+           words_enabled(words_whitelist(core->server->config.words_whitelist, false), WORD_STMK);
+}
+
 bool word_serve(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
 {
     enum word word = words_find(bytes, 4);
@@ -100,8 +106,8 @@ bool word_serve(struct core *core, struct conn *conn, const uint8_t *bytes, size
     bool enabled = words_enabled(allowed, word);
     if (word == WORD_NONE || (word == WORD_TELNET_CLOSE && enabled))
         return false; /* an absurd length: closed silently */
-    if (word == WORD_STMK && enabled && n < 12)
-        return false; /* its mask has not come yet: looked at again with more bytes */
+    if (word_incomplete(core, bytes, n))
+        return false;
     stat_add(&core->stats.words, 1);
     stat_add(&core->stats.received, 1);
     conn->stats.received++;
