@@ -15,7 +15,9 @@
  * left to request_decode(), as is everything malformed or null. */
 static bool decode_path_watch(struct bytes body, struct request *out)
 {
-    uint32_t size = body.size >= 5 ? be32_load(body.data) : UINT32_MAX;
+    if (body.size < 5)
+        return false;
+    uint32_t size = be32_load(body.data);
     if (size > body.size - 5)
         return false;
     out->path = (struct bytes){body.data + 4, size};
