@@ -46,8 +46,8 @@ const char *
 net_closed_text(enum net_closed reason)
 {
     switch (reason) {
-#define X(name, text)                                                                               \
-    case name:                                                                                      \
+#define X(name, text) \
+    case name:        \
         return text;
         NET_CLOSED_REASONS(X)
 #undef X

@@ -58,7 +58,8 @@ deadline_check(const struct net *net, const struct net_conn *c)
     CHECK(c->rtx == RTX_NONE || (c->flags & F_WHEEL));
     CHECK(!outstanding || c->rtx != RTX_NONE || owed);
     CHECK(!(c->flags & F_SLOW) || (c->flags & F_WHEEL));
-    CHECK((c->flags & (F_ACK_DELAYED | F_ACK_NOW)) != F_ACK_DELAYED || (c->flags & F_WHEEL) || owed);
+    CHECK((c->flags & (F_ACK_DELAYED | F_ACK_NOW)) != F_ACK_DELAYED || (c->flags & F_WHEEL) ||
+          owed);
     if (c->rtx != RTX_NONE)
         CHECK((int32_t)(c->rtx_due - c->wheel_due) >= 0);
     CHECK(!(c->flags & F_WHEEL) || (int32_t)(c->wheel_due - net->wheel.now) > 0);

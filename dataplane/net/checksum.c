@@ -6,7 +6,10 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the odd last byte is the low one");
 
-/* 32 bytes a step with end-around carry. x86's add-with-carry chain is what compilers do not find by themselves. */
+/*
+ * 32 bytes a step with end-around carry. x86's add-with-carry chain is what compilers do not find
+ * by themselves.
+ */
 static inline uint64_t
 add_32_bytes(uint64_t sum, const uint8_t *p)
 {

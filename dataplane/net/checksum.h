@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The Internet checksum (RFC 1071), on sums in host byte order of the words as they lie in memory: the one's
- * complement sum does not care for byte order, so nothing is swapped and a folded sum is stored as it is.
+ * The Internet checksum (RFC 1071), on sums in host byte order of the words as they lie in memory:
+ * the one's complement sum does not care for byte order, so nothing is swapped and a folded sum is
+ * stored as it is.
  */
 #ifndef SENGI_DATAPLANE_NET_CHECKSUM_H
 #define SENGI_DATAPLANE_NET_CHECKSUM_H
@@ -32,7 +33,10 @@ checksum_header_v4(const void *header)
     return (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
 }
 
-/** The sum of a pseudo header (RFC 9293 3.1, RFC 8200 8.1) over addresses that lie one after the other. */
+/**
+ * The sum of a pseudo header (RFC 9293 3.1, RFC 8200 8.1) over addresses that lie one after the
+ * other.
+ */
 static inline uint64_t
 checksum_pseudo(const uint8_t *addresses, size_t addresses_bytes, uint8_t protocol, uint16_t bytes)
 {

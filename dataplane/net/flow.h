@@ -3,11 +3,12 @@
 /*
  * The flow table: 4-tuple -> connection or TIME-WAIT entry.
  *
- * Open addressing with linear probing over 8-byte slots {hash, id}, at most half full, so that a look-up nearly always
- * costs the one cache line that net_burst() has prefetched. Keyed with a secret, or an attacker would choose the
- * collisions. Removal shifts later slots back: no tombstones.
+ * Open addressing with linear probing over 8-byte slots {hash, id}, at most half full, so that a
+ * look-up nearly always costs the one cache line that net_burst() has prefetched. Keyed with a
+ * secret, or an attacker would choose the collisions. Removal shifts later slots back: no
+ * tombstones.
  *
- *      hash (of the key, with a secret) --mask--> slot -> id --> net_conn.key | timewait.key compared in full
+ *      hash of the key, with a secret --mask--> slot -> id --> the key there, compared in full
  */
 #ifndef SENGI_DATAPLANE_NET_FLOW_H
 #define SENGI_DATAPLANE_NET_FLOW_H
@@ -57,7 +58,8 @@ flow_key_hash(const struct flow_key *key, struct flow_secret secret)
 }
 
 #define FLOW_NONE UINT32_MAX
-#define FLOW_TIME_WAIT 0x80000000u /* bit of an id: index of a TIME-WAIT entry, not of a connection */
+/* bit of an id: index of a TIME-WAIT entry, not of a connection */
+#define FLOW_TIME_WAIT 0x80000000u
 
 struct flow_slot {
     uint32_t hash;

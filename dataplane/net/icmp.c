@@ -3,7 +3,7 @@
 #include "dataplane/net/icmp.h"
 
 #include "dataplane/net/instance.h"
-#include "dataplane/net/ip.h"
+#include "dataplane/net/ip_out.h"
 
 #define ICMP_HEADER_BYTES 8
 #define ICMP_ECHO 8
@@ -39,7 +39,10 @@ echo_reply(struct net *net, const struct packet *p)
     ip_send(net, &out, 2);
 }
 
-/* The connection whose segment is quoted, if it lies in the part now in flight (RFC 5927 section 4). */
+/*
+ * The connection whose segment is quoted, if it lies in the part now in flight (RFC 5927 section
+ * 4).
+ */
 static struct net_conn *
 quoted_conn(struct net *net, const struct packet *p)
 {

@@ -17,7 +17,10 @@
 #define CHUNK_BYTES 2048
 #define CHUNK_PAYLOAD_BYTES (CHUNK_BYTES - 16)
 
-/** A piece of a stream: sent and not acknowledged, out of order, or unread. Valid bytes: data[start..end). */
+/**
+ * A piece of a stream: sent and not acknowledged, out of order, or unread. Valid bytes:
+ * data[start..end).
+ */
 struct chunk {
     struct chunk *next;
     uint32_t seq; /* of data[0] */
@@ -33,7 +36,8 @@ struct timewait; /* timewait.c */
 struct net {
     struct net_config config; /* defaults filled in */
     uint16_t mss_v4, mss_v6;  /* what we announce */
-    uint32_t local_v4[NET_ADDRESSES_MAX]; /* config.interfaces' IPv4 addresses in network order; 0: not one */
+    uint32_t local_v4[NET_ADDRESSES_MAX]; /* config.interfaces' IPv4 addresses in network order; 0:
+                                           * not one */
     struct flow_secret key_flow;
     struct siphash_key key_isn, key_cookie, key_timestamp;
 
@@ -52,7 +56,10 @@ struct net {
     struct wheel wheel;
     struct timewait *timewait;
 
-    /* Ring of connections to look at in net_flush(); each is in at most once (F_DIRTY), so it never overflows. */
+    /*
+     * Ring of connections to look at in net_flush(); each is in at most once (F_DIRTY), so it never
+     * overflows.
+     */
     uint32_t *dirty;
     uint32_t dirty_mask, dirty_head, dirty_tail;
 

@@ -5,8 +5,6 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/instance.h"
 
-#define TTL 64
-#define TTL_ND 255 /* RFC 4861 7.1: proves that no router forwarded it */
 #define NEXT_HEADER_FRAGMENT 44
 
 static const uint8_t mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -39,7 +37,10 @@ drop(uint64_t *counter)
     return false;
 }
 
-/* RFC 1122 3.2.1.3, 4.2.3.10: no segment comes from a broadcast, multicast, loopback or null address, or from us. */
+/*
+ * RFC 1122 3.2.1.3, 4.2.3.10: no segment comes from a broadcast, multicast, loopback or null
+ * address, or from us.
+ */
 static bool
 source_ok_v4(const struct net *net, const uint8_t *source)
 {
@@ -177,79 +178,4 @@ ip_checksum_ok(const struct packet *p)
     if (p->protocol != PROTOCOL_ICMP)
         sum = checksum_pseudo(p->addresses, p->ipv6 ? 32 : 8, p->protocol, p->l4_bytes);
     return checksum_fold(checksum_add(sum, p->l4, p->l4_bytes)) == 0xffff;
-}
-
-static uint8_t *
-ipv4_write(uint8_t *h, const struct net_addr *source, const uint8_t *remote, const struct ip_out *out)
-{
-    store32(h, 0x45000000u | (IPV4_HEADER_BYTES + out->l4_bytes));
-    store32(h + 4, 0x4000); /* id 0, may not be fragmented (RFC 6864) */
-    h[8] = TTL;
-    h[9] = out->protocol;
-    store16(h + 10, 0);
-    memcpy(h + 12, source->bytes + 12, 4);
-    memcpy(h + 16, remote + 12, 4);
-    return h + IPV4_HEADER_BYTES;
-}
-
-static uint8_t *
-ipv6_write(uint8_t *h, const struct net_addr *source, const uint8_t *remote, const struct ip_out *out)
-{
-    store32(h, 0x60000000u);
-    store16(h + 4, out->l4_bytes);
-    h[6] = out->protocol;
-    h[7] = out->protocol == PROTOCOL_ICMPV6 ? TTL_ND : TTL;
-    memcpy(h + 8, source->bytes, 16);
-    memcpy(h + 24, remote, 16);
-    return h + IPV6_HEADER_BYTES;
-}
-
-bool
-ip_begin(struct net *net, struct ip_out *out, const uint8_t *mac, unsigned local,
-         const uint8_t remote[16], uint8_t protocol, unsigned l4_bytes)
-{
-    const struct net_addr *source = &net->config.interfaces[local].addr;
-    out->ipv6 = net->local_v4[local] == 0;
-    out->protocol = protocol;
-    out->l4_bytes = (uint16_t)l4_bytes;
-    unsigned l3 = out->ipv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
-    uint16_t bytes = (uint16_t)(NET_ETHERNET_BYTES + l3 + l4_bytes);
-    out->start = net->config.output.frame_alloc(net->config.output.ctx, bytes, &out->frame);
-    if (UNLIKELY(!out->start))
-        return drop(&net->counters.frame_alloc_failed);
-    memcpy(out->start, mac, 6);
-    memcpy(out->start + 6, net->config.mac, 6);
-    store16(out->start + 12, out->ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-    uint8_t *h = out->start + NET_ETHERNET_BYTES;
-    out->l4 = out->ipv6 ? ipv6_write(h, source, remote, out) : ipv4_write(h, source, remote, out);
-    return true;
-}
-
-void
-ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
-{
-    struct net_offload offload = {NET_ETHERNET_BYTES, out->ipv6 ? 40 : 20, 0, out->ipv6};
-    uint8_t *h = out->start + NET_ETHERNET_BYTES;
-    const uint8_t *addresses = h + (out->ipv6 ? 8 : 12);
-    bool offloaded = net->config.checksum_offload && out->protocol == PROTOCOL_TCP;
-    uint64_t sum = 0;
-    uint16_t folded;
-
-    if (out->protocol != PROTOCOL_ICMP)
-        sum = checksum_pseudo(addresses, out->ipv6 ? 32 : 8, out->protocol, out->l4_bytes);
-    if (offloaded) {
-        offload.l4_bytes = (uint8_t)(out->l4[12] >> 4 << 2);
-        folded = checksum_fold(sum);
-    } else {
-        folded = (uint16_t)~checksum_fold(checksum_add(sum, out->l4, out->l4_bytes));
-        if (!out->ipv6) {
-            uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));
-            memcpy(h + 10, &header, 2);
-        }
-    }
-    memcpy(out->l4 + checksum_at, &folded, 2);
-    net->counters.frames_out++;
-    net->config.output.frame_send(net->config.output.ctx, out->frame,
-                                  (uint16_t)(out->l4 + out->l4_bytes - out->start),
-                                  offloaded ? &offload : NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Ethernet, IPv4 and IPv6 headers: taking frames apart and putting them together.
+ * Ethernet, IPv4 and IPv6 headers: taking frames apart. Putting them together: ip_out.h.
  */
 #ifndef SENGI_DATAPLANE_NET_IP_H
 #define SENGI_DATAPLANE_NET_IP_H
@@ -63,32 +63,13 @@ struct packet {
 /** @return index into config.interfaces; -1: not ours. */
 int ip_local(const struct net *net, const struct net_addr *addr);
 
-/** Verify an IPv4 or IPv6 frame's headers, counting what is wrong. @return true: *p is filled in. */
+/**
+ * Verify an IPv4 or IPv6 frame's headers, counting what is wrong. @return true: *p is filled in.
+ */
 bool ip_parse(struct net *net, const struct net_frame *frame, struct packet *p);
 
 /** The packet's source, and the checksum of its transport part (0 = right). */
 void ip_source(const struct packet *p, struct net_addr *addr);
 bool ip_checksum_ok(const struct packet *p);
-
-/** A frame under construction. */
-struct ip_out {
-    void *frame;
-    uint8_t *start; /* Ethernet header */
-    uint8_t *l4;
-    uint16_t l4_bytes;
-    uint8_t protocol;
-    bool ipv6;
-};
-
-/**
- * Get a frame and write its Ethernet and IP headers for l4_bytes of payload.
- *
- * @return false: no frame (counted). Else fill in out->l4, then call ip_send().
- */
-bool ip_begin(struct net *net, struct ip_out *out, const uint8_t *mac, unsigned local,
-              const uint8_t remote[16], uint8_t protocol, unsigned l4_bytes);
-
-/** Write the checksums (transport checksum at l4 + checksum_at, which must hold 0) and send. */
-void ip_send(struct net *net, struct ip_out *out, unsigned checksum_at);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/instance.h"
-#include "dataplane/net/ip.h"
+#include "dataplane/net/ip_out.h"
 
 #define ARP_BYTES 28
 #define ARP_REQUEST 1
@@ -148,7 +148,10 @@ nd_send(struct net *net, uint8_t type, const uint8_t *mac, unsigned local, const
     ip_send(net, &out, 2);
 }
 
-/* The option with the link-layer address; NULL: none. RFC 4861 4.6: a length of 0 makes the packet invalid. */
+/*
+ * The option with the link-layer address; NULL: none. RFC 4861 4.6: a length of 0 makes the packet
+ * invalid.
+ */
 static const uint8_t *
 nd_link_address(const struct packet *p, uint8_t type, bool *valid)
 {
@@ -178,8 +181,8 @@ nd_solicited(struct net *net, const struct packet *p, const struct net_addr *sou
         return false;
     net->counters.nd_replies++;
     if (memcmp(source->bytes, zero, 16) == 0) { /* duplicate address detection: RFC 4861 7.2.4 */
-        nd_send(net, ND_ADVERTISEMENT, (uint8_t[]){0x33, 0x33, 0, 0, 0, 1}, (unsigned)local, all_nodes,
-                ND_OVERRIDE, target->bytes);
+        nd_send(net, ND_ADVERTISEMENT, (uint8_t[]){0x33, 0x33, 0, 0, 0, 1}, (unsigned)local,
+                all_nodes, ND_OVERRIDE, target->bytes);
         return true;
     }
     if (link)
@@ -219,7 +222,10 @@ same_prefix(const struct net_addr *a, const struct net_addr *b, unsigned bits)
     return rest == 0 || (a->bytes[bits / 8] ^ b->bytes[bits / 8]) >> (8 - rest) == 0;
 }
 
-/* On-link addresses are their own next hop, others go by the gateway (or are tried on the link without one). */
+/*
+ * On-link addresses are their own next hop, others go by the gateway (or are tried on the link
+ * without one).
+ */
 static const struct net_addr *
 next_hop(const struct net *net, const struct net_conn *c, struct net_addr *remote)
 {
@@ -287,7 +293,8 @@ neighbour_announce(struct net *net)
     for (unsigned i = 0; i < net->config.interface_count; i++) {
         const struct net_addr *own = &net->config.interfaces[i].addr;
         if (net_addr_is_v4(own))
-            arp_send(net, ARP_REQUEST, broadcast, own->bytes + 12, (uint8_t[6]){0}, own->bytes + 12);
+            arp_send(net, ARP_REQUEST, broadcast, own->bytes + 12, (uint8_t[6]){0},
+                     own->bytes + 12);
         else
             nd_send(net, ND_ADVERTISEMENT, (uint8_t[]){0x33, 0x33, 0, 0, 0, 1}, i, all_nodes,
                     ND_OVERRIDE, own->bytes);

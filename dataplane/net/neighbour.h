@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Neighbours: ARP (RFC 826) and neighbour discovery (RFC 4861), and the table of what they found out.
+ * Neighbours: ARP (RFC 826) and neighbour discovery (RFC 4861), and the table of what they found
+ * out.
  *
- * Connections that peers open need no table: the next hop is where the peer's segments come from, and follows them.
- * The table serves net_connect() and connections whose next hop went silent. It is of fixed size and holds only
- * addresses that we asked for; an answer nobody asked for changes nothing, so a neighbour cannot fill it.
+ * Connections that peers open need no table: the next hop is where the peer's segments come from,
+ * and follows them. The table serves net_connect() and connections whose next hop went silent. It
+ * is of fixed size and holds only addresses that we asked for; an answer nobody asked for changes
+ * nothing, so a neighbour cannot fill it.
  */
 #ifndef SENGI_DATAPLANE_NET_NEIGHBOUR_H
 #define SENGI_DATAPLANE_NET_NEIGHBOUR_H
@@ -13,7 +15,8 @@
 #include "dataplane/net/net.h"
 
 #define NEIGHBOURS_MAX 64
-#define NEIGHBOUR_PARKED_MAX 4096    /* connections waiting for an answer; more wait for their own timers */
+/* connections waiting for an answer; more wait for their own timers */
+#define NEIGHBOUR_PARKED_MAX 4096
 #define NEIGHBOUR_QUERY_MS 1000      /* between queries for one address */
 #define NEIGHBOUR_FRESH_MS 30000     /* an answer older than this is used and asked for again */
 

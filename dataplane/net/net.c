@@ -3,7 +3,8 @@
 /*
  * The instance: set-up, the burst pipeline, the clock, the flush.
  *
- * A burst goes through three stages, so that the cache misses of up to NET_BURST_MAX frames overlap:
+ * A burst goes through three stages, so that the cache misses of up to NET_BURST_MAX frames
+ * overlap:
  *
  *      parse + checksum, hash, prefetch flow slot  ->  find id, prefetch connection  ->  process
  */
@@ -15,7 +16,8 @@
 
 #include <stdlib.h>
 
-#define FLUSH_PASSES_MAX 8 /* callbacks in a flush may touch connections that were done; not for ever */
+/* callbacks in a flush may touch connections that were done; not for ever */
+#define FLUSH_PASSES_MAX 8
 
 /* ---- set-up ---- */
 
@@ -104,7 +106,8 @@ net_config_error(const struct net_config *c)
         return "core is not below core_count";
     if (!c->output.frame_alloc || !c->output.frame_send)
         return "no output";
-    if (!f->on_data || !f->on_closed || !f->on_eof || !f->on_writable || !f->on_accept || !f->on_connected)
+    if (!f->on_data || !f->on_closed || !f->on_eof || !f->on_writable || !f->on_accept ||
+        !f->on_connected)
         return "a callback is missing";
     return NULL;
 }
@@ -462,8 +465,9 @@ net_usage(const struct net *net, struct net_usage *usage)
         .tables_bytes = sizeof *net + (uint64_t)net->conns_fresh * sizeof *net->conns +
                         ((uint64_t)net->flows.mask + 1) * sizeof *net->flows.slots +
                         48ull * l->time_wait_max + ((uint64_t)net->dirty_mask + 1) * 4,
-        .buffers_bytes = net->chunks.used * CHUNK_BYTES + net->extras.used * net->extras.object_bytes,
-        .buffers_allocated_bytes = net->chunks.allocated * CHUNK_BYTES +
-                                   net->extras.allocated * net->extras.object_bytes,
+        .buffers_bytes =
+            net->chunks.used * CHUNK_BYTES + net->extras.used * net->extras.object_bytes,
+        .buffers_allocated_bytes =
+            net->chunks.allocated * CHUNK_BYTES + net->extras.allocated * net->extras.object_bytes,
     };
 }

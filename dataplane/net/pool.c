@@ -24,7 +24,7 @@ pool_destroy(struct pool *pool)
 }
 
 int
-pool_grow(struct pool *pool)
+pool_allocate(struct pool *pool)
 {
     uint64_t n = pool->max - pool->allocated;
     if (n > POOL_SLAB_OBJECTS)

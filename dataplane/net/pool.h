@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Objects of one size, taken from slabs that are allocated when first needed and kept until the end. Last freed, first
- * used again, so that a working set stays in the cache.
+ * Objects of one size, taken from slabs that are allocated when first needed and kept until the
+ * end. Last freed, first used again, so that a working set stays in the cache.
  *
  * Invariant: used <= allocated <= max.
  */
@@ -33,13 +33,13 @@ struct pool_link {
 };
 
 /** Allocate another slab. @return 0; -1: limit reached or out of memory. */
-int pool_grow(struct pool *pool);
+int pool_allocate(struct pool *pool);
 
 /** Uninitialised memory of object_bytes, aligned to 16; NULL: limit reached or out of memory. */
 static inline void *
 pool_get(struct pool *pool)
 {
-    if (UNLIKELY(!pool->free) && pool_grow(pool) < 0)
+    if (UNLIKELY(!pool->free) && pool_allocate(pool) < 0)
         return NULL;
     struct pool_link *object = pool->free;
     pool->free = object->next;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The SACK scoreboard, and what RFC 6675 asks of it: which bytes are lost, how many are in the network ("pipe"), what
- * to send next. A peer without SACK is treated alike, a duplicate ACK standing for one segment that arrived (RFC 6582).
+ * The SACK scoreboard, and what RFC 6675 asks of it: which bytes are lost, how many are in the
+ * network ("pipe"), what to send next. A peer without SACK is treated alike, a duplicate ACK
+ * standing for one segment that arrived (RFC 6582).
  *
- * Bounded: SACK_RANGES_MAX ranges; one that does not fit is forgotten, which costs at most a needless retransmission.
- * Renege-safe (RFC 2018 section 8): nothing is freed before it is acknowledged, and an RTO clears the board.
+ * Bounded: SACK_RANGES_MAX ranges; one that does not fit is forgotten, which costs at most a
+ * needless retransmission. Renege-safe (RFC 2018 section 8): nothing is freed before it is
+ * acknowledged, and an RTO clears the board.
  */
 #include "dataplane/net/instance.h"
 #include "dataplane/net/ip.h"
@@ -13,7 +15,8 @@
 static bool
 range_valid(const struct net_conn *c, struct sack_range r)
 {
-    return seq_before(r.start, r.end) && seq_before(c->snd_una, r.start) && seq_upto(r.end, c->snd_nxt);
+    return seq_before(r.start, r.end) && seq_before(c->snd_una, r.start) &&
+           seq_upto(r.end, c->snd_nxt);
 }
 
 /* Insert and merge. @return true: it covers something new. */
@@ -110,8 +113,9 @@ sacked_count(const struct net_conn *c)
 }
 
 /*
- * Duplicate ACKs or SACKed segments that mean loss: 3; fewer when too little is outstanding to ever cause three and
- * there is nothing new to send (RFC 5827 early retransmit); 1 once a tail loss probe has given reordering its time.
+ * Duplicate ACKs or SACKed segments that mean loss: 3; fewer when too little is outstanding to ever
+ * cause three and there is nothing new to send (RFC 5827 early retransmit); 1 once a tail loss
+ * probe has given reordering its time.
  */
 static unsigned
 loss_threshold(const struct net_conn *c)

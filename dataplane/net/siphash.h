@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * SipHash-c-d (Aumasson, Bernstein 2012) over whole 64-bit words, for what peers see of a secret: ISNs, cookies,
- * timestamps (2-4), and to derive keys (4-8).
+ * SipHash-c-d (Aumasson, Bernstein 2012) over whole 64-bit words, for what peers see of a secret:
+ * ISNs, cookies, timestamps (2-4), and to derive keys (4-8).
  */
 #ifndef SENGI_DATAPLANE_NET_SIPHASH_H
 #define SENGI_DATAPLANE_NET_SIPHASH_H

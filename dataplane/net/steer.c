@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Software steering: the same core for both directions of a flow, and for ICMP errors about it. No secret: a peer that
- * chooses its ports to load one core can do so under any RSS key too, and the core survives it.
+ * Software steering: the same core for both directions of a flow, and for ICMP errors about it. No
+ * secret: a peer that chooses its ports to load one core can do so under any RSS key too, and the
+ * core survives it.
  */
 #include "dataplane/net/instance.h"
 #include "dataplane/net/ip.h"

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * SYN cookies (RFC 4987 3.6): when half-open connections reach their limit, the SYN-ACK's sequence number carries what
- * we would have kept, and nothing is kept.
+ * SYN cookies (RFC 4987 3.6): when half-open connections reach their limit, the SYN-ACK's sequence
+ * number carries what we would have kept, and nothing is kept.
  *
  *      cookie = F(flow) + peer's ISN + (minute << 24) + ((F(flow, minute) + mss index) mod 2^24)
  *
- * after D. J. Bernstein and Linux: increasing in time, valid for the running minute (64 s) and the one before. Window
- * scale and SACK ride in the low bits of the timestamp, which the peer's ACK echoes; without timestamps they are not agreed.
+ * after D. J. Bernstein and Linux: increasing in time, valid for the running minute (64 s) and the
+ * one before. Window scale and SACK ride in the low bits of the timestamp, which the peer's ACK
+ * echoes; without timestamps they are not agreed.
  */
 #include "dataplane/net/instance.h"
 #include "dataplane/net/ip.h"
@@ -31,8 +32,8 @@ cookie_hash(const struct net *net, const struct flow_key *key, uint64_t minute)
     return (uint32_t)siphash_words(net->key_cookie, words, 4, 2, 4);
 }
 
-static uint32_t
-cookie_make(const struct net *net, const struct flow_key *key, uint32_t peer_isn, unsigned mss_index)
+static uint32_t cookie_make(const struct net *net, const struct flow_key *key, uint32_t peer_isn,
+                            unsigned mss_index)
 {
     uint64_t minute = net->now_us / COOKIE_MINUTE_US;
     uint32_t inner = (cookie_hash(net, key, minute + 1) + mss_index) & 0xffffff;
@@ -60,7 +61,10 @@ timestamp_offset(const struct net *net, const struct flow_key *key)
     return (uint32_t)siphash_words(net->key_timestamp, words, 3, 2, 4);
 }
 
-/* The clock, set back by at most 32 ms so that its low bits carry the options; never ahead of the true one. */
+/*
+ * The clock, set back by at most 32 ms so that its low bits carry the options; never ahead of the
+ * true one.
+ */
 static uint32_t
 timestamp_with_options(const struct net *net, const struct segment *seg)
 {
@@ -110,8 +114,8 @@ cookie_send(struct net *net, const struct segment *seg)
 }
 
 /* The SYN as it must have been, rebuilt from cookie and timestamp. */
-static void
-cookie_syn(const struct net *net, const struct segment *seg, unsigned mss_index, struct segment *syn)
+static void cookie_syn(const struct net *net, const struct segment *seg, unsigned mss_index,
+                       struct segment *syn)
 {
     *syn = *seg;
     syn->seq = seg->seq - 1;
@@ -122,7 +126,8 @@ cookie_syn(const struct net *net, const struct segment *seg, unsigned mss_index,
         uint32_t bits = (seg->tsecr - timestamp_offset(net, &seg->key)) & TS_OPTION_MASK;
         syn->sack_ok = bits & TS_SACK;
         if ((bits & 15) != TS_NO_SCALE)
-            syn->wscale = (uint8_t)(bits & 15) > TCP_WSCALE_MAX ? TCP_WSCALE_MAX : (uint8_t)(bits & 15);
+            syn->wscale =
+                (uint8_t)(bits & 15) > TCP_WSCALE_MAX ? TCP_WSCALE_MAX : (uint8_t)(bits & 15);
     }
 }
 

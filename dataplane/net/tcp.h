@@ -3,13 +3,17 @@
 /*
  * TCP, inside: the connection and the calls between its files. Not for applications (net.h is).
  *
- *   tcp_input.c    state machine: lookup, acceptability, RST, SYN, FIN       tcp_open.c    hand-shakes, RST to nobody
- *   tcp_ack.c      ACK processing, RTT, congestion control                   tcp_close.c   net_close, removal
- *   tcp_receive.c  payload: in order, reassembly, window                     tcp_timer.c   what a deadline does
- *   tcp_output.c   segments out                                              sack.c        scoreboard, loss, pipe
+ *   tcp_input.c    state machine: lookup, acceptability, RST, SYN, FIN
+ *   tcp_open.c     hand-shakes, RST to nobody
+ *   tcp_close.c    net_close, removal
+ *   tcp_ack.c      ACK processing, RTT, congestion control
+ *   sack.c         scoreboard, loss, pipe
+ *   tcp_receive.c  payload: in order, reassembly, window
+ *   tcp_output.c   segments out
+ *   tcp_timer.c    what a deadline does
  *
- * Sequence numbers are compared by seq_before() alone. Times here are ms of net->now_ms (wraps after 49 days,
- * compared by difference) unless they end in _us.
+ * Sequence numbers are compared by seq_before() alone. Times here are ms of net->now_ms (wraps
+ * after 49 days, compared by difference) unless they end in _us.
  */
 #ifndef SENGI_DATAPLANE_NET_TCP_H
 #define SENGI_DATAPLANE_NET_TCP_H
@@ -23,14 +27,16 @@ enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG
 
 #define TCP_HEADER_BYTES 20
 #define TCP_OPTIONS_BYTES_MAX 40
-#define TCP_MSS_MIN 216       /* a smaller announced MSS is taken as this: tiny segments are an attack */
+/* a smaller announced MSS is taken as this: tiny segments are an attack */
+#define TCP_MSS_MIN 216
 #define TCP_MSS_DEFAULT_V4 536 /* RFC 9293 3.7.1 */
 #define TCP_MSS_DEFAULT_V6 1220
 #define TCP_WSCALE_MAX 14
 #define TCP_DUPACKS 3
 #define TCP_SYN_TRIES_MAX 5      /* R2 for SYN and SYN-ACK */
 #define TCP_KEEPALIVE_TRIES_MAX 5
-#define TCP_CHALLENGE_MAX 10     /* challenge ACKs per connection and second, +- random (RFC 5961 section 10) */
+/* challenge ACKs per connection and second, +- random (RFC 5961 section 10) */
+#define TCP_CHALLENGE_MAX 10
 #define TCP_OOO_CHUNKS_MAX 160   /* bounds the walk of one insertion */
 
 enum tcp_state {
@@ -87,8 +93,8 @@ enum tcp_rtx {
 /**
  * One connection: two hot cache lines and a cold one. Ports in `key` in network order.
  *
- * snd_una <= snd_nxt <= tx_end + (FIN_QUEUED), and SYN takes the place before the first byte. snd_nxt never goes back:
- * retransmission has its own pointer, rtx_next.
+ * snd_una <= snd_nxt <= tx_end + (FIN_QUEUED), and SYN takes the place before the first byte.
+ * snd_nxt never goes back: retransmission has its own pointer, rtx_next.
  */
 struct net_conn {
     /* input: line 0 */
@@ -126,7 +132,8 @@ struct net_conn {
         uint32_t recover; /* F_RECOVERY, F_LOSS: snd_nxt at entry */
         uint32_t rtt_seq; /* F_RTT: ACK beyond this ends the timing */
     };
-    uint32_t rtx_next;    /* recovery: all below is retransmitted or SACKed; F_PROBED: end of the probe */
+    uint32_t rtx_next;    /* recovery: all below is retransmitted or SACKed; F_PROBED: end of the
+                           * probe */
     uint32_t snd_wnd_max; /* largest window the peer ever offered (RFC 5961 5.2) */
     uint32_t slow_due;
     uint32_t last_rx_ms;
@@ -159,13 +166,15 @@ struct tcp_extra {
     struct chunk *unread, *unread_tail;
     uint32_t unread_bytes;
     uint32_t ooo_chunks;
-    uint32_t ooo_recent[4];     /* a byte of each range, the last touched first (RFC 2018 section 4) */
+    uint32_t ooo_recent[4];     /* a byte of each range, the last touched first (RFC 2018 section
+                                 * 4) */
     uint32_t fin_seq;           /* of a FIN beyond rcv_nxt */
     uint32_t dsack_start, dsack_end; /* duplicate to report with the next ACK (RFC 2883) */
     uint8_t ooo_recent_count;
     bool fin_known;
     uint16_t sacked_count;
-    struct sack_range sacked[SACK_RANGES_MAX]; /* sorted, disjoint, not touching, in (snd_una, snd_nxt] */
+    struct sack_range sacked[SACK_RANGES_MAX]; /* sorted, disjoint, not touching, in (snd_una,
+                                                * snd_nxt] */
 };
 _Static_assert(sizeof(struct tcp_extra) <= 240, "small: one per connection in trouble");
 
@@ -301,7 +310,8 @@ void tcp_extra_trim(struct net *net, struct net_conn *c);
 /** All that c may send now. @return false: no transmit buffer; try again. */
 bool tcp_output(struct net *net, struct net_conn *c);
 /** One segment [seq, seq + bytes) with flags. @return false: no transmit buffer. */
-bool tcp_send_segment(struct net *net, struct net_conn *c, uint32_t seq, uint32_t bytes, uint8_t flags);
+bool tcp_send_segment(struct net *net, struct net_conn *c, uint32_t seq, uint32_t bytes,
+                      uint8_t flags);
 /** Payload bytes that fit the next segment. */
 uint32_t tcp_mss_now(const struct net_conn *c);
 /** A pure ACK at once. Without a transmit buffer it stays owed. */
@@ -342,7 +352,10 @@ void conn_remove(struct net *net, struct net_conn *c);
 void tcp_time_wait(struct net *net, struct net_conn *c);
 
 /* sack.c */
-/** Merge the blocks of an ACK. @return true: something new was SACKed. *dsack: the first block reports a duplicate. */
+/**
+ * Merge the blocks of an ACK. @return true: something new was SACKed. *dsack: the first block
+ * reports a duplicate.
+ */
 bool sack_update(struct net *net, struct net_conn *c, const struct segment *seg, bool *dsack);
 /** Forget what lies below snd_una. */
 void sack_advance(struct net *net, struct net_conn *c);
@@ -362,7 +375,8 @@ uint32_t sack_next(const struct net_conn *c, bool rescue, uint32_t *seq);
 
 /* steer.c */
 /** The core that net_frame_core() gives the frames of this connection to. */
-unsigned net_flow_core(const struct flow_key *key, const struct net_addr *local, unsigned core_count);
+unsigned net_flow_core(const struct flow_key *key, const struct net_addr *local,
+                       unsigned core_count);
 
 /* syncookie.c */
 /** Answer a SYN without keeping anything. */

@@ -3,10 +3,11 @@
 /*
  * ACK processing: what is acknowledged, the round trip, the congestion window, the send window.
  *
- *            new ACK                 loss_threshold duplicates / SACKed          RTO (tcp_timer.c)
- *   open ---------------> open   open ------------------------> F_RECOVERY   any ----------------> F_LOSS
- *   slow start below ssthresh,        snd_una >= recover: open                    snd_una >= recover: open
- *   else + MSS per window
+ *   open        --new ACK-->                               open: slow start below ssthresh, else
+ *                                                          one MSS per window
+ *   open        --loss_threshold duplicates or SACKs-->    F_RECOVERY
+ *   any         --RTO (tcp_timer.c)-->                     F_LOSS
+ *   F_RECOVERY, F_LOSS  --snd_una >= recover-->            open
  */
 #include "dataplane/net/instance.h"
 
@@ -54,7 +55,8 @@ tcp_rto_ms(const struct net *net, const struct net_conn *c)
     const struct net_times *times = &net->config.times;
     uint64_t rto = times->syn_rto_ms;
     if (c->srtt_us8) {
-        uint32_t spread = c->rttvar_us4 > 1000 ? c->rttvar_us4 : 1000; /* G, the clock's granularity */
+        /* G, the clock's granularity */
+        uint32_t spread = c->rttvar_us4 > 1000 ? c->rttvar_us4 : 1000;
         rto = (c->srtt_us8 / 8 + spread + 999) / 1000;
         if (rto < times->rto_min_ms)
             rto = times->rto_min_ms;
@@ -108,7 +110,10 @@ recovery_enter(struct net *net, struct net_conn *c)
     tcp_dirty(net, c);
 }
 
-/* After an RTO: everything not SACKed anew is sent again, from slow start (RFC 5681 3.1, RFC 6675 5.1). */
+/*
+ * After an RTO: everything not SACKed anew is sent again, from slow start (RFC 5681 3.1, RFC 6675
+ * 5.1).
+ */
 void
 tcp_loss_enter(struct net *net, struct net_conn *c)
 {
@@ -124,7 +129,10 @@ tcp_loss_enter(struct net *net, struct net_conn *c)
     tcp_dirty(net, c);
 }
 
-/* RFC 8985 7.4: an ACK beyond the probe without a duplicate report means that the probe repaired a loss. */
+/*
+ * RFC 8985 7.4: an ACK beyond the probe without a duplicate report means that the probe repaired a
+ * loss.
+ */
 static void
 probe_judge(struct net_conn *c, uint32_t ack, bool dsack)
 {
@@ -245,7 +253,10 @@ ack_duplicate(struct net *net, struct net_conn *c, bool dsack, bool news)
         tcp_dirty(net, c);
 }
 
-/* RFC 9293 3.10.7.4: only news may move the window. WL2 is not kept: as in Linux, an ACK that advances is news. */
+/*
+ * RFC 9293 3.10.7.4: only news may move the window. WL2 is not kept: as in Linux, an ACK that
+ * advances is news.
+ */
 static void
 window_update(struct net *net, struct net_conn *c, const struct segment *seg, uint32_t wnd)
 {

@@ -3,8 +3,8 @@
 /*
  * Connections come and go: allocation, net_close, net_abort, removal.
  *
- * A removed connection is TCP_CLOSED on the dead list until the next net_flush(), so that whoever still runs inside a
- * callback may look at it. Every public call treats TCP_CLOSED as "gone".
+ * A removed connection is TCP_CLOSED on the dead list until the next net_flush(), so that whoever
+ * still runs inside a callback may look at it. Every public call treats TCP_CLOSED as "gone".
  */
 #include "dataplane/net/instance.h"
 
@@ -83,7 +83,10 @@ net_close(struct net *net, struct net_conn *c)
     switch (c->state) {
     case TCP_ESTABLISHED:
     case TCP_CLOSE_WAIT:
-        /* RFC 1122 4.2.2.13, RFC 2525 2.17: bytes the application never saw are not acknowledged by a FIN. */
+        /*
+         * RFC 1122 4.2.2.13, RFC 2525 2.17: bytes the application never saw are not acknowledged by
+         * a FIN.
+         */
         if (c->extra && c->extra->unread) {
             net_abort(net, c);
             return;
@@ -125,8 +128,8 @@ net_conn_peer(const struct net_conn *c, struct net_addr *addr, uint16_t *port)
         *port = __builtin_bswap16(c->key.remote_port);
 }
 
-void
-net_conn_local(const struct net *net, const struct net_conn *c, struct net_addr *addr, uint16_t *port)
+void net_conn_local(const struct net *net, const struct net_conn *c, struct net_addr *addr,
+                    uint16_t *port)
 {
     if (addr)
         *addr = net->config.interfaces[c->key.local].addr;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The state machine's input side, in the order of RFC 9293 3.10.7.4 with the changes of RFC 7323 and 5961.
+ * The state machine's input side, in the order of RFC 9293 3.10.7.4 with the changes of RFC 7323
+ * and 5961.
  *
- * Where ours differs: RST is judged before PAWS (RFC 7323 5.2 wants that); a segment without a timestamp on a connection
- * that agreed on them is processed (as Linux does; 7323 3.2 only says SHOULD drop); URG is ignored.
+ * Where ours differs: RST is judged before PAWS (RFC 7323 5.2 wants that); a segment without a
+ * timestamp on a connection that agreed on them is processed (as Linux does; 7323 3.2 only says
+ * SHOULD drop); URG is ignored.
  */
 #include "dataplane/net/instance.h"
 
@@ -33,7 +35,9 @@ paws_reject(const struct net *net, const struct net_conn *c, const struct segmen
     return (uint8_t)((net->now_ms >> 24) - c->ts_recent_age) < 128;
 }
 
-/* What an unacceptable segment is answered with: an ACK, without limit only where data asks for it. */
+/*
+ * What an unacceptable segment is answered with: an ACK, without limit only where data asks for it.
+ */
 static void
 reject(struct net *net, struct net_conn *c, const struct segment *seg)
 {
@@ -47,8 +51,8 @@ reject(struct net *net, struct net_conn *c, const struct segment *seg)
 }
 
 /*
- * RFC 9293 3.4, made wider as Linux does: a segment that touches the window from either side is processed (and trimmed),
- * so that its ACK counts even when our window is zero.
+ * RFC 9293 3.4, made wider as Linux does: a segment that touches the window from either side is
+ * processed (and trimmed), so that its ACK counts even when our window is zero.
  */
 static bool
 acceptable(const struct net_conn *c, const struct segment *seg)
@@ -70,7 +74,8 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
         else if (c->state == TCP_SYN_RCVD && seg->seq + 1 == c->rcv_nxt && (c->flags & F_ACTIVE))
             (void)(tcp_ack(net, c, seg) && (tcp_send_ack(net, c), true)); /* simultaneous open */
         else
-            tcp_send_challenge(net, c); /* RFC 5961 4.2, in every synchronised state, wherever it lies */
+            tcp_send_challenge(net, c); /* RFC 5961 4.2, in every synchronised state, wherever it
+                                         * lies */
         return;
     }
     if (UNLIKELY(!(seg->flags & TCP_ACK))) { /* before it could cause an ACK: nobody sends these */
@@ -93,7 +98,8 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
         c->ts_recent_age = net->now_ms >> 24;
     }
     if (memcmp(c->mac, seg->frame + 6, 6) != 0)
-        memcpy(c->mac, seg->frame + 6, 6); /* the next hop is where an acceptable segment came from */
+        memcpy(c->mac, seg->frame + 6, 6); /* the next hop is where an acceptable segment came
+                                            * from */
     if (!tcp_ack(net, c, seg))
         return;
     if (seg->bytes || (seg->flags & TCP_FIN))

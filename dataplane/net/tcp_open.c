@@ -25,7 +25,8 @@ tcp_isn(const struct net *net, const struct flow_key *key)
     uint64_t words[3];
     memcpy(words, key, sizeof words);
     /* RFC 6528 section 3: ISN = M + F(connection, secret), M counting 4 us. */
-    uint32_t isn = (uint32_t)(net->now_us / 4) + (uint32_t)siphash_words(net->key_isn, words, 3, 2, 4);
+    uint32_t isn =
+        (uint32_t)(net->now_us / 4) + (uint32_t)siphash_words(net->key_isn, words, 3, 2, 4);
     return isn;
 }
 
@@ -188,7 +189,8 @@ tcp_establish(struct net *net, struct net_conn *c)
     c->state = TCP_ESTABLISHED;
     c->rtx = RTX_NONE;
     c->cwnd = tcp_window_initial(c);
-    if (c->backoff > 1) /* RFC 5681 3.1: a lost SYN(-ACK); one loss may be a slow path, two are congestion */
+    if (c->backoff > 1) /* RFC 5681 3.1: a lost SYN(-ACK); one loss may be a slow path, two are
+                         * congestion */
         c->cwnd = c->mss;
     c->backoff = 0;
     c->flags &= ~F_SYN_DUE;

@@ -3,7 +3,15 @@
 #include "dataplane/net/instance.h"
 #include "dataplane/net/ip.h"
 
-enum { OPTION_END, OPTION_NOP, OPTION_MSS, OPTION_WSCALE, OPTION_SACK_OK, OPTION_SACK, OPTION_TS = 8 };
+enum {
+    OPTION_END,
+    OPTION_NOP,
+    OPTION_MSS,
+    OPTION_WSCALE,
+    OPTION_SACK_OK,
+    OPTION_SACK,
+    OPTION_TS = 8
+};
 
 #define OPTION_TS_ALIGNED 0x0101080au /* NOP NOP TS 10: what every stack sends */
 
@@ -121,7 +129,10 @@ tcp_ooo_range(const struct tcp_extra *extra, uint32_t seq, struct sack_range *ra
     return false;
 }
 
-/* RFC 2018 section 4: first the range with the segment that caused this ACK, then those reported before. */
+/*
+ * RFC 2018 section 4: first the range with the segment that caused this ACK, then those reported
+ * before.
+ */
 static unsigned
 sack_collect(const struct tcp_extra *extra, struct sack_range *ranges, unsigned max)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Segments out. A turn's answers are queued by net_send() and leave here, from net_flush(), in as few segments as the
- * windows allow; every segment carries the newest ACK, so an owed ACK leaves alone only when nothing else does.
+ * Segments out. A turn's answers are queued by net_send() and leave here, from net_flush(), in as
+ * few segments as the windows allow; every segment carries the newest ACK, so an owed ACK leaves
+ * alone only when nothing else does.
  *
  *   tcp_output:  lost segments (F_RECOVERY, F_LOSS)  ->  new data, FIN  ->  owed ACK  ->  deadlines
  */
 #include "dataplane/net/instance.h"
-#include "dataplane/net/ip.h"
+#include "dataplane/net/ip_out.h"
 
 #define PERSIST_MIN_MS 50u
 
@@ -132,9 +133,8 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
 
 /* ---- one segment ---- */
 
-static void
-header_write(uint8_t *p, const struct flow_key *key, uint32_t seq, uint32_t ack, unsigned header_bytes,
-             uint8_t flags, uint16_t wnd)
+static void header_write(uint8_t *p, const struct flow_key *key, uint32_t seq, uint32_t ack,
+                         unsigned header_bytes, uint8_t flags, uint16_t wnd)
 {
     memcpy(p, &key->local_port, 2);
     memcpy(p + 2, &key->remote_port, 2);
@@ -161,7 +161,10 @@ tcp_send_bare(struct net *net, const struct bare_segment *s)
     return true;
 }
 
-/* The window field for the right edge to advertise, rounded up: the edge must not move left by the scaling. */
+/*
+ * The window field for the right edge to advertise, rounded up: the edge must not move left by the
+ * scaling.
+ */
 static uint16_t
 window_field(struct net *net, struct net_conn *c)
 {
@@ -229,8 +232,11 @@ tcp_send_challenge(struct net *net, struct net_conn *c)
 void
 tcp_send_rst(struct net *net, struct net_conn *c)
 {
-    struct bare_segment s = {
-        .key = &c->key, .mac = c->mac, .seq = c->snd_nxt, .ack = c->rcv_nxt, .flags = TCP_RST | TCP_ACK};
+    struct bare_segment s = {.key = &c->key,
+                             .mac = c->mac,
+                             .seq = c->snd_nxt,
+                             .ack = c->rcv_nxt,
+                             .flags = TCP_RST | TCP_ACK};
     net->counters.resets_out += tcp_send_bare(net, &s);
 }
 
@@ -244,7 +250,10 @@ tcp_mss_now(const struct net_conn *c)
     return blocks ? c->mss - 36u : c->mss; /* SACK blocks take their room from the data */
 }
 
-/* Again [seq, seq + n) as one segment, n counting a FIN. @return sequence numbers sent; 0: no frame. */
+/*
+ * Again [seq, seq + n) as one segment, n counting a FIN. @return sequence numbers sent; 0: no
+ * frame.
+ */
 static uint32_t
 segment_again(struct net *net, struct net_conn *c, uint32_t seq, uint32_t n)
 {
@@ -269,7 +278,9 @@ output_lost(struct net *net, struct net_conn *c)
 {
     uint32_t pipe = tcp_pipe(c), seq, n;
     bool rescue = false;
-    /* The head leaves whatever the pipe says: it is the one the peer waits for (RFC 6675 5, (4.3)). */
+    /*
+     * The head leaves whatever the pipe says: it is the one the peer waits for (RFC 6675 5, (4.3)).
+     */
     bool head = c->rtx_next == c->snd_una;
 
     while (head || pipe + c->mss <= c->cwnd) {
@@ -292,7 +303,10 @@ output_lost(struct net *net, struct net_conn *c)
     return true;
 }
 
-/* Window and congestion window together. @return bytes that may leave after `pipe` bytes in the network. */
+/*
+ * Window and congestion window together. @return bytes that may leave after `pipe` bytes in the
+ * network.
+ */
 static uint32_t
 room(struct net_conn *c, uint32_t pipe)
 {
@@ -302,7 +316,10 @@ room(struct net_conn *c, uint32_t pipe)
     return by_peer < by_path ? by_peer : by_path;
 }
 
-/* RFC 5681 4.1: after an idle time of more than an RTO the old window says nothing. rtx_due is the last deadline. */
+/*
+ * RFC 5681 4.1: after an idle time of more than an RTO the old window says nothing. rtx_due is the
+ * last deadline.
+ */
 static void
 restart_after_idle(struct net *net, struct net_conn *c)
 {
@@ -368,7 +385,8 @@ output_new(struct net *net, struct net_conn *c)
                 c->flags |= F_CWND_LIMITED;
             break;
         }
-        bool fin = fin_queued && n == unsent; /* a FIN may go one beyond the window, as Linux's does */
+        bool fin = fin_queued && n == unsent; /* a FIN may go one beyond the window, as Linux's
+                                               * does */
         uint8_t flags = n == unsent ? TCP_PSH : 0;
         if (!tcp_send_segment(net, c, c->snd_nxt, n, fin ? flags | TCP_FIN : flags))
             return false;
@@ -415,7 +433,8 @@ probe_wanted(const struct net_conn *c)
 void
 tcp_rearm(struct net *net, struct net_conn *c)
 {
-    bool waiting = !(c->flags & F_FIN_SENT) && (c->tx_end != c->snd_nxt || (c->flags & F_FIN_QUEUED));
+    bool waiting =
+        !(c->flags & F_FIN_SENT) && (c->tx_end != c->snd_nxt || (c->flags & F_FIN_QUEUED));
 
     if (c->rtx != RTX_NONE || (c->snd_una == c->snd_nxt && !waiting))
         return;

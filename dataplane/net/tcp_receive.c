@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Payload in: straight from the frame to the application when it is in order, else into bounded reassembly.
+ * Payload in: straight from the frame to the application when it is in order, else into bounded
+ * reassembly.
  *
  *      in order, application reading     on_data(frame bytes)             nothing is copied
  *      in order, application paused      extra->unread, window closes     until net_resume()
- *      ahead of rcv_nxt                  extra->ooo, duplicate ACK        bounded per connection and in all
+ *      ahead of rcv_nxt                  extra->ooo, duplicate ACK        bounded, each and in all
  *      behind rcv_nxt                    dropped, ACK with DSACK
  *
  * rcv_nxt moves only over bytes that the application took or that are kept for it.
@@ -40,7 +41,8 @@ void
 tcp_extra_trim(struct net *net, struct net_conn *c)
 {
     struct tcp_extra *e = c->extra;
-    if (!e || e->ooo || e->unread || e->sacked_count || e->fin_known || e->dsack_start != e->dsack_end)
+    if (!e || e->ooo || e->unread || e->sacked_count || e->fin_known ||
+        e->dsack_start != e->dsack_end)
         return;
     pool_put(&net->extras, e);
     c->extra = NULL;
@@ -55,7 +57,8 @@ tcp_dsack_note(struct net *net, struct net_conn *c, uint32_t start, uint32_t end
     if (e->dsack_start == e->dsack_end) {
         e->dsack_start = start;
         e->dsack_end = end;
-    } else if (seq_upto(start, e->dsack_end) && seq_upto(e->dsack_start, end)) { /* touch: report as one */
+    /* touch: report as one */
+    } else if (seq_upto(start, e->dsack_end) && seq_upto(e->dsack_start, end)) {
         e->dsack_start = seq_min(e->dsack_start, start);
         e->dsack_end = seq_max(e->dsack_end, end);
     }
@@ -126,7 +129,9 @@ unread_append(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_
     return kept;
 }
 
-/* Next bytes of the stream. @return false: not all of them were taken, or the connection is gone. */
+/*
+ * Next bytes of the stream. @return false: not all of them were taken, or the connection is gone.
+ */
 static bool
 deliver(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What a deadline does. A connection has up to three of them (rtx_due, delack_due, slow_due) and one place in the wheel.
+ * What a deadline does. A connection has up to three of them (rtx_due, delack_due, slow_due) and
+ * one place in the wheel.
  *
- *   unacknowledged:  RTX_PROBE --probe sent--> RTX_TIMEOUT --RTO, doubled--> RTX_TIMEOUT ... user timeout: dropped
+ *   unacknowledged:  RTX_PROBE --probe sent--> RTX_TIMEOUT --RTO, doubled--> RTX_TIMEOUT ...
+ *                    until the user timeout
  *   window closed:   RTX_PERSIST, doubled, until the window opens or the user timeout
  */
 #include "dataplane/net/instance.h"
@@ -87,12 +89,16 @@ retransmission_timeout(struct net *net, struct net_conn *c)
     net->counters.rto_fired++;
     black_hole_check(net, c);
     if (c->backoff >= 2)
-        (void)neighbour_resolve(net, c); /* the next hop may have moved; until known better, keep the old */
+        (void)neighbour_resolve(net, c); /* the next hop may have moved; until known better, keep
+                                          * the old */
     tcp_loss_enter(net, c);
     c->rtx = RTX_NONE; /* armed by what tcp_output sends, or at its end */
 }
 
-/* RFC 8985 7.3: new data if there is room for it, else the last segment again. Either way the peer answers at once. */
+/*
+ * RFC 8985 7.3: new data if there is room for it, else the last segment again. Either way the peer
+ * answers at once.
+ */
 static void
 tail_probe(struct net *net, struct net_conn *c)
 {

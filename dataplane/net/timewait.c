@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * TIME-WAIT in 48-byte entries: a ring in order of expiry (all wait equally long), found through the flow table.
- * A full ring recycles its oldest entry early (counted).
+ * TIME-WAIT in 48-byte entries: a ring in order of expiry (all wait equally long), found through
+ * the flow table. A full ring recycles its oldest entry early (counted).
  */
 #include "dataplane/net/instance.h"
 
@@ -153,14 +153,20 @@ timewait_input(struct net *net, uint32_t index, const struct segment *seg)
     struct timewait_entry *e = &net->timewait->entries[index];
 
     if (timewait_reusable(e, seg) && tcp_is_listening(net, seg->key.local_port)) {
-        /* RFC 9293 3.10.7.4 (TIME-WAIT): beyond what the old incarnation could still have in flight. */
+        /*
+         * RFC 9293 3.10.7.4 (TIME-WAIT): beyond what the old incarnation could still have in
+         * flight.
+         */
         uint32_t isn = e->snd_nxt + 65537;
         net->counters.time_wait_reused++;
         timewait_kill(net, e);
         tcp_accept_syn(net, seg, isn ? isn : 1);
         return;
     }
-    /* RFC 1337: a RST must not end the wait. An ACK without data needs no answer, and answering it could loop. */
+    /*
+     * RFC 1337: a RST must not end the wait. An ACK without data needs no answer, and answering it
+     * could loop.
+     */
     if ((seg->flags & TCP_RST) || segment_len(seg) == 0)
         return;
     timewait_ack(net, e, seg);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Timer wheel: three levels of 256 slots of 1 ms, 256 ms and 65.5 s over the connections' own links.
+ * Timer wheel: three levels of 256 slots of 1 ms, 256 ms and 65.5 s over the connections' own
+ * links.
  *
- * An entry per connection, at its earliest deadline or before: deadlines that move later leave the entry where it is,
- * and when it fires early it is put back. So an ACK that cancels or defers a timer touches nothing here.
- * Deadlines beyond the horizon (4.6 h) fire at the horizon and are put back.
+ * An entry per connection, at its earliest deadline or before: deadlines that move later leave the
+ * entry where it is, and when it fires early it is put back. So an ACK that cancels or defers a
+ * timer touches nothing here. Deadlines beyond the horizon (4.6 h) fire at the horizon and are put
+ * back.
  *
- * Invariant: an entry in level 0 is due within 256 ms, one in level 1 within 65 s, and no entry is due before `now`.
+ * Invariant: an entry in level 0 is due within 256 ms, one in level 1 within 65 s, and no entry is
+ * due before `now`.
  */
 #ifndef SENGI_DATAPLANE_NET_WHEEL_H
 #define SENGI_DATAPLANE_NET_WHEEL_H
@@ -36,12 +39,15 @@ void wheel_add(struct wheel *wheel, uint32_t id, uint32_t due);
 void wheel_remove(struct wheel *wheel, uint32_t id);
 
 /**
- * Advance towards `to`. @return an entry that fires, removed from the wheel; WHEEL_NONE: wheel->now == to.
- * Call again until WHEEL_NONE; entries may be added and removed between calls.
+ * Advance towards `to`. @return an entry that fires, removed from the wheel; WHEEL_NONE: wheel->now
+ * == to. Call again until WHEEL_NONE; entries may be added and removed between calls.
  */
 uint32_t wheel_advance(struct wheel *wheel, uint32_t to);
 
-/** @return ms from wheel->now to the next tick worth a call, >= 1; UINT32_MAX: the wheel is empty. May be early. */
+/**
+ * @return ms from wheel->now to the next tick worth a call, >= 1; UINT32_MAX: the wheel is empty.
+ * May be early.
+ */
 static inline uint32_t
 wheel_next_ms(const struct wheel *wheel)
 {

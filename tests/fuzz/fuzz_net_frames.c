@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Frames into an instance with a busy application, as a list of records: raw frames, TCP segments placed relative to what
- * the instance last sent (so that they get past the sequence checks), application calls, time. Frames are exact-size
- * malloc blocks. Oracle beyond "no crash": net_check() after every record, no byte delivered twice or after the end, no
- * frame lost by the instance, memory within its limits, a bound on frames sent per frame received.
+ * Frames into an instance with a busy application, as a list of records: raw frames, TCP segments
+ * placed relative to what the instance last sent (so that they get past the sequence checks),
+ * application calls, time. Frames are exact-size malloc blocks. Oracle beyond "no crash":
+ * net_check() after every record, no byte delivered twice or after the end, no frame lost by the
+ * instance, memory within its limits, a bound on frames sent per frame received.
  */
 #include "client/wire/check.h"
 #include "dataplane/net/ip.h"
@@ -253,8 +254,12 @@ world_open(struct world *w)
         .interface_count = 2,
         .listen_ports = {2181},
         .listen_port_count = 1,
-        .limits = {.conns_max = 2 * CONNS_MAX, .half_open_max = 2, .time_wait_max = 4,
-                   .tx_bytes_max = 65536, .rx_window_bytes = 32768, .buffers_bytes_max = BUFFERS_MAX},
+        .limits = {.conns_max = 2 * CONNS_MAX,
+                   .half_open_max = 2,
+                   .time_wait_max = 4,
+                   .tx_bytes_max = 65536,
+                   .rx_window_bytes = 32768,
+                   .buffers_bytes_max = BUFFERS_MAX},
         .times = {.keepalive_ms = 5000},
         .output = {w, frame_alloc, frame_send},
         .callbacks = {on_accept, on_connected, on_data, on_eof, on_writable, on_closed},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What the TCP tests share: an instance with a recording application, frames as exact-size malloc blocks (so that ASan
- * sees any overrun), a scripted peer that writes and reads raw segments, and a wire that joins two instances in virtual
- * time with seeded faults.
+ * What the TCP tests share: an instance with a recording application, frames as exact-size malloc
+ * blocks (so that ASan sees any overrun), a scripted peer that writes and reads raw segments, and a
+ * wire that joins two instances in virtual time with seeded faults.
  */
 #ifndef SENGI_TESTS_NET_RIG_H
 #define SENGI_TESTS_NET_RIG_H
@@ -400,7 +400,10 @@ struct wire {
     struct wire_packet *packets;
     unsigned count, size;
     uint64_t now_us, random, order, carried, dropped;
-    /* When set, decides the fate of each frame instead of the faults: 0 drop, 1 pass, 2 duplicate, 3 delay. */
+    /*
+     * When set, decides the fate of each frame instead of the faults: 0 drop, 1 pass, 2 duplicate,
+     * 3 delay.
+     */
     int (*fate)(struct wire *w, unsigned from, const struct rig_frame *frame);
     void *fate_ctx;
 };

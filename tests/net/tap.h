@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The Linux kernel as a peer: a TAP device in a network namespace of this process's own. Nothing of the host's network is
- * touched, and all of it ends with the process.
+ * The Linux kernel as a peer: a TAP device in a network namespace of this process's own. Nothing of
+ * the host's network is touched, and all of it ends with the process.
  */
 #ifndef SENGI_TESTS_NET_TAP_H
 #define SENGI_TESTS_NET_TAP_H
@@ -85,13 +85,15 @@ tap_address_v6(uint8_t host)
     r.addr.s6_addr[0] = 0xfd;
     r.addr.s6_addr[15] = host;
     if (s >= 0) {
-        (void)ioctl(s, SIOCSIFADDR, &r); /* without IPv6 in the kernel the tests of it see no address and say so */
+        (void)ioctl(s, SIOCSIFADDR, &r); /* without IPv6 in the kernel the tests of it see no
+                                          * address and say so */
         close(s);
     }
 }
 
 /**
- * @param host  The kernel's end becomes 10.0.0.<host>/24, fd00::<host>/64, MAC 02:00:00:00:00:<host>.
+ * @param host  The kernel's end becomes 10.0.0.<host>/24, fd00::<host>/64, MAC
+ *              02:00:00:00:00:<host>.
  * @return the device; -1: not possible here, *why says what was missing.
  */
 __attribute__((unused)) static int

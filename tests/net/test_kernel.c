@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Real peers: the Linux kernel's TCP through a TAP, both ways round, both families, clean and with losses. Bytes must come
- * back equal. Real time here is the kernel's; the test waits on events only, and for a bounded while.
+ * Real peers: the Linux kernel's TCP through a TAP, both ways round, both families, clean and with
+ * losses. Bytes must come back equal. Real time here is the kernel's; the test waits on events
+ * only, and for a bounded while.
  */
 #include "tests/net/rig.h"
 #include "tests/net/tap.h"
@@ -131,7 +132,8 @@ wait_for_events(struct world *w)
     struct pollfd p[CLIENTS_MAX + 1] = {{tap_fd, POLLIN, 0}};
     for (unsigned i = 0; i < w->count; i++) {
         const struct client *c = &w->clients[i];
-        p[i + 1] = (struct pollfd){c->fd, (short)(c->sent < c->bytes ? POLLIN | POLLOUT : POLLIN), 0};
+        p[i + 1] =
+            (struct pollfd){c->fd, (short)(c->sent < c->bytes ? POLLIN | POLLOUT : POLLIN), 0};
     }
     uint64_t next = net_next_us(w->h.net), now = now_us();
     int ms = next == UINT64_MAX ? 1000 : next <= now ? 0 : (int)((next - now) / 1000 + 1);
@@ -150,8 +152,8 @@ world_run(struct world *w)
             done &= w->clients[i].ended;
         }
         if (now_us() - w->start_us > PATIENCE_US)
-            fail_msg("stuck: client 0 sent %zu, got %zu of %zu", w->clients[0].sent, w->clients[0].got,
-                     w->clients[0].bytes);
+            fail_msg("stuck: client 0 sent %zu, got %zu of %zu", w->clients[0].sent,
+                     w->clients[0].got, w->clients[0].bytes);
         if (!moved)
             wait_for_events(w);
     }

@@ -27,9 +27,9 @@ static uint64_t
 total_drops(const struct rig_host *h)
 {
     const struct net_counters *n = net_counters(h->net);
-    return n->drop_short + n->drop_not_ours + n->drop_ethertype + n->drop_ip_header + n->drop_ip_options +
-           n->drop_ip_fragment + n->drop_ip_source + n->drop_checksum + n->drop_tcp_header + n->drop_icmp +
-           n->drop_arp + n->drop_nd;
+    return n->drop_short + n->drop_not_ours + n->drop_ethertype + n->drop_ip_header +
+           n->drop_ip_options + n->drop_ip_fragment + n->drop_ip_source + n->drop_checksum +
+           n->drop_tcp_header + n->drop_icmp + n->drop_arp + n->drop_nd;
 }
 
 static struct rig_frame
@@ -144,7 +144,8 @@ hardware_verdicts_on_checksums_are_believed(void **state)
     open_default(&h);
     struct rig_frame f = good_syn();
     f.data[50] ^= 0xff;
-    struct net_frame good = {f.data, f.len, NET_FRAME_CHECKSUM_GOOD}, bad = {f.data, f.len, NET_FRAME_CHECKSUM_BAD};
+    struct net_frame good = {f.data, f.len, NET_FRAME_CHECKSUM_GOOD},
+                     bad = {f.data, f.len, NET_FRAME_CHECKSUM_BAD};
     net_burst(h.net, &bad, 1, NOW);
     assert_int_equal(h.out_count, 0);
     net_burst(h.net, &good, 1, NOW);
@@ -199,7 +200,10 @@ an_arp_request_for_us_is_answered_and_no_other(void **state)
     give(&h, arp_request, 42);
     assert_int_equal(h.out_count, 1);
     const uint8_t *r = h.out[0].data;
-    assert_memory_equal(r, "\2\0\0\0\0\2\2\0\0\0\0\1\10\6\0\1\10\0\6\4\0\2\2\0\0\0\0\1\12\0\0\1\2\0\0\0\0\2\12\0\0\2", 42);
+    assert_memory_equal(
+        r,
+        "\2\0\0\0\0\2\2\0\0\0\0\1\10\6\0\1\10\0\6\4\0\2\2\0\0\0\0\1\12\0\0\1\2\0\0\0\0\2\12\0\0\2",
+        42);
     memcpy(p, arp_request, 42);
     p[41] = 7;
     give(&h, p, 42);
@@ -338,8 +342,8 @@ echo_is_answered_in_both_families(void **state)
     assert_int_equal(h.out_count, 1);
     assert_int_equal(h.out[0].data[54], 129);
     assert_memory_equal(h.out[0].data + 58, body + 4, 36);
-    uint8_t p[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 45, [22] = 64, 1, [26] = 10, 0, 0, 2, 10, 0, 0, 1,
-                     8, 0, 0, 0, 1, 2, 3, 4, 9};
+    uint8_t p[60] = {2, 0,         0, 0, 0, 1,  2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 45, [22] = 64,
+                     1, [26] = 10, 0, 0, 2, 10, 0, 0, 1, 8, 0, 0, 0, 1, 2,    3, 4, 9};
     header_sum(p);
     uint16_t sum = (uint16_t)~checksum_fold(checksum_add(0, p + 34, 25));
     memcpy(p + 36, &sum, 2);
@@ -364,8 +368,10 @@ struct mtu_scene {
 static void
 too_big(struct mtu_scene *s, uint32_t quoted_seq, uint16_t quoted_port, uint16_t mtu)
 {
-    uint8_t p[70] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 56, [22] = 64, 1, [26] = 10, 0, 0, 9, 10, 0, 0, 1,
-                     3, 4, 0, 0, 0, 0, 0, 0, 0x45, [51] = 6, [54] = 10, 0, 0, 1, 10, 0, 0, 2};
+    uint8_t p[70] = {2,    0,        0,         0, 0, 1,  2,         0, 0,         0, 0, 9,
+                     8,    0,        0x45,      0, 0, 56, [22] = 64, 1, [26] = 10, 0, 0, 9,
+                     10,   0,        0,         1, 3, 4,  0,         0, 0,         0, 0, 0,
+                     0x45, [51] = 6, [54] = 10, 0, 0, 1,  10,        0, 0,         2};
     store16(p + 40, mtu);
     store16(p + 62, RIG_PORT);
     store16(p + 64, quoted_port);
@@ -383,9 +389,17 @@ only_a_too_big_about_data_in_flight_lowers_the_mss(void **state)
     static const uint8_t block[4000];
     (void)state;
     open_default(&s.h);
-    peer_send(&s.h, &(struct peer_segment){.seq = 5, .flags = TCP_SYN, .wnd = 60000, .options = {2, 4, 0x05, 0xb4}, .options_bytes = 4}, NOW);
+    peer_send(&s.h,
+              &(struct peer_segment){.seq = 5,
+                                     .flags = TCP_SYN,
+                                     .wnd = 60000,
+                                     .options = {2, 4, 0x05, 0xb4},
+                                     .options_bytes = 4},
+              NOW);
     s.isn = peer_read(&s.h.out[0]).seq;
-    peer_send(&s.h, &(struct peer_segment){.seq = 6, .ack = s.isn + 1, .flags = TCP_ACK, .wnd = 60000}, NOW);
+    peer_send(&s.h,
+              &(struct peer_segment){.seq = 6, .ack = s.isn + 1, .flags = TCP_ACK, .wnd = 60000},
+              NOW);
     net_send(s.h.net, s.h.apps->conn, block, sizeof block);
     rig_turn(&s.h, NULL, NOW);
     assert_int_equal(s.h.out_count, 3);
@@ -414,10 +428,14 @@ other_icmp_errors_do_not_end_a_connection(void **state)
     open_default(&s.h);
     peer_send(&s.h, &(struct peer_segment){.seq = 5, .flags = TCP_SYN, .wnd = 60000}, NOW);
     s.isn = peer_read(&s.h.out[0]).seq;
-    peer_send(&s.h, &(struct peer_segment){.seq = 6, .ack = s.isn + 1, .flags = TCP_ACK, .wnd = 60000}, NOW);
+    peer_send(&s.h,
+              &(struct peer_segment){.seq = 6, .ack = s.isn + 1, .flags = TCP_ACK, .wnd = 60000},
+              NOW);
     for (uint8_t code = 0; code < 16; code++) {
-        uint8_t p[70] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 56, [22] = 64, 1, [26] = 10, 0, 0, 9, 10, 0, 0, 1,
-                         3, code, 0, 0, 0, 0, 0, 0, 0x45, [51] = 6, [54] = 10, 0, 0, 1, 10, 0, 0, 2};
+        uint8_t p[70] = {2,    0,        0,         0, 0, 1,    2,         0, 0,         0, 0, 9,
+                         8,    0,        0x45,      0, 0, 56,   [22] = 64, 1, [26] = 10, 0, 0, 9,
+                         10,   0,        0,         1, 3, code, 0,         0, 0,         0, 0, 0,
+                         0x45, [51] = 6, [54] = 10, 0, 0, 1,    10,        0, 0,         2};
         store16(p + 62, RIG_PORT);
         store16(p + 64, PEER_PORT);
         store32(p + 66, s.isn + 1);
@@ -438,7 +456,8 @@ both_directions_and_errors_of_a_flow_go_to_one_core(void **state)
     unsigned per_core[8] = {0};
     (void)state;
     for (unsigned port = 1; port <= 8000; port++) {
-        struct rig_frame f = peer_write(&(struct peer_segment){.seq = 1, .flags = TCP_SYN, .source_port = (uint16_t)port});
+        struct rig_frame f = peer_write(
+            &(struct peer_segment){.seq = 1, .flags = TCP_SYN, .source_port = (uint16_t)port});
         unsigned core = net_frame_core(f.data, f.len, 8);
         assert_true(core < 8);
         per_core[core]++;
@@ -452,7 +471,8 @@ both_directions_and_errors_of_a_flow_go_to_one_core(void **state)
         uint8_t error[70] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, [23] = 1, [34] = 3, 4};
         memcpy(error + 42, back + 14, 28);
         assert_int_equal(net_frame_core(error, 70, 8), core);
-        struct flow_key key = {.remote_port = __builtin_bswap16((uint16_t)port), .local_port = __builtin_bswap16(RIG_PORT)};
+        struct flow_key key = {.remote_port = __builtin_bswap16((uint16_t)port),
+                               .local_port = __builtin_bswap16(RIG_PORT)};
         struct net_addr remote = net_addr_v4(0x0a000002), local = net_addr_v4(0x0a000001);
         memcpy(key.remote, &remote, 16);
         assert_int_equal(net_flow_core(&key, &local, 8), core);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Loss and its repair: every pattern of loss, delay and duplication over short exchanges; SACK recovery, NewReno, tail
- * loss probe and RTO each where it is due, and what they may cost.
+ * Loss and its repair: every pattern of loss, delay and duplication over short exchanges; SACK
+ * recovery, NewReno, tail loss probe and RTO each where it is due, and what they may cost.
  */
 #include "tests/net/rig.h"
 
@@ -65,13 +65,15 @@ exchange(unsigned digits, unsigned base, unsigned frames, unsigned skip)
             net_flush(w.host[1].net);
         }
     }
-    if (a->gone && !a->connected && lost >= 6) { /* the hand-shake alone was lost six times: rightly given up */
+    if (a->gone && !a->connected && lost >= 6) { /* the hand-shake alone was lost six times: rightly
+                                                  * given up */
         wire_close(&w);
         return 0;
     }
     if (!done || a->gone || memcmp(a->in, down, sizeof down) != 0 ||
         memcmp(b->in, up, sizeof up) != 0)
-        fail_msg("pattern %u in base %u, %u frames after %u: not delivered", digits, base, frames, skip);
+        fail_msg("pattern %u in base %u, %u frames after %u: not delivered", digits, base, frames,
+                 skip);
     for (unsigned i = 0; i < 2; i++) {
         net_usage(w.host[i].net, &u);
         if (u.conns + u.time_wait + u.buffers_bytes)
@@ -284,7 +286,8 @@ rtos_double_and_recover_from_slow_start(void **state)
     /* Probe, then RTOs: intervals double. */
     assert_true(n >= 7);
     for (unsigned i = 3; i < n; i++)
-        assert_in_range(at[i] - at[i - 1], 2 * (at[i - 1] - at[i - 2]) - 2, 2 * (at[i - 1] - at[i - 2]) + 2);
+        assert_in_range(at[i] - at[i - 1], 2 * (at[i - 1] - at[i - 2]) - 2,
+                        2 * (at[i - 1] - at[i - 2]) + 2);
     assert_int_equal(f.conn->cwnd, f.conn->mss);
     /* Everything is sent again in slow start: two per ACK. */
     uint32_t mss = f.conn->mss;
@@ -388,7 +391,10 @@ the_scoreboard_is_bounded(void **state)
     rig_close(&f.h);
 }
 
-/* Savage et al. 1999: many small ACKs for one segment must not open the window faster than the bytes do. */
+/*
+ * Savage et al. 1999: many small ACKs for one segment must not open the window faster than the
+ * bytes do.
+ */
 static void
 split_acks_do_not_inflate_the_window(void **state)
 {

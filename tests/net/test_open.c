@@ -5,7 +5,8 @@
  */
 #include "tests/net/rig.h"
 
-static const uint8_t full_options[] = {2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0x10, 0, 0, 0, 0, 0, 1, 3, 3, 7};
+static const uint8_t full_options[] = {2,    4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0,
+                                       0x10, 0, 0,    0,    0, 0, 1, 3,  3, 7};
 
 static struct peer_segment
 syn(uint32_t seq)
@@ -96,7 +97,8 @@ a_tiny_mss_is_raised_to_the_floor(void **state)
     uint8_t block[600] = {0};
     (void)state;
     open_default(&h);
-    struct peer_segment s = {.seq = 7, .flags = TCP_SYN, .wnd = 60000, .options = {2, 4, 0, 1}, .options_bytes = 4};
+    struct peer_segment s = {
+        .seq = 7, .flags = TCP_SYN, .wnd = 60000, .options = {2, 4, 0, 1}, .options_bytes = 4};
     peer_send(&h, &s, 5000000);
     struct peer_segment r = only(&h);
     struct peer_segment a = ack_of(&r, 8);
@@ -191,7 +193,8 @@ segments_to_nobody_are_reset(void **state)
     struct rig_host h = {0};
     (void)state;
     open_default(&h);
-    struct peer_segment s = {.seq = 50, .ack = 77, .flags = TCP_ACK, .bytes = 3, .payload = (uint8_t *)"abc"};
+    struct peer_segment s = {
+        .seq = 50, .ack = 77, .flags = TCP_ACK, .bytes = 3, .payload = (uint8_t *)"abc"};
     peer_send(&h, &s, 5000000); /* to the listener */
     struct peer_segment r = only(&h);
     assert_int_equal(r.flags, TCP_RST);
@@ -230,7 +233,9 @@ a_connection_that_the_application_refuses_is_reset(void **state)
     rig_close(&h);
 }
 
-/* RFC 9293 3.10.7.4: an ACK outside what was sent resets in SYN-RECEIVED, and does not establish. */
+/*
+ * RFC 9293 3.10.7.4: an ACK outside what was sent resets in SYN-RECEIVED, and does not establish.
+ */
 static void
 a_wrong_ack_does_not_finish_a_hand_shake(void **state)
 {
@@ -491,8 +496,8 @@ simultaneous_open_connects(void **state)
     rig_turn(&h, NULL, 5000000);
     app->conn = net_connect(h.net, &to, PEER_PORT, -1, app);
     rig_turn(&h, NULL, 5000000);
-    uint8_t arp[42] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 2,
-                       10, 0, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1};
+    uint8_t arp[42] = {2, 0, 0, 0, 0, 1, 2, 0,  0, 0, 0, 2, 8, 6, 0, 1, 8, 0,  6, 4, 0,
+                       2, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1};
     struct rig_frame f = {malloc(42), 42};
     memcpy(f.data, arp, 42);
     rig_discard(&h);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The Linux kernel as the oracle: the same scripted segments to its TCP through a TAP and to ours, answers compared.
+ * The Linux kernel as the oracle: the same scripted segments to its TCP through a TAP and to ours,
+ * answers compared.
  *
- * A script brings a connection into a state, sends one segment (state x class x position), then an old duplicate that
- * shows whether the connection still lives. Answers are written as kind, acknowledgement and sequence relative to the
- * initial numbers. Where the two differ, explained[] must say why.
+ * A script brings a connection into a state, sends one segment (state x class x position), then an
+ * old duplicate that shows whether the connection still lives. Answers are written as kind,
+ * acknowledgement and sequence relative to the initial numbers. Where the two differ, explained[]
+ * must say why.
  */
+#include "tests/net/oracle_explained.h"
 #include "tests/net/rig.h"
 #include "tests/net/tap.h"
 
@@ -14,11 +17,12 @@
 
 #define PEER_ISN 100000u
 #define STATES 8
-#define TRIES 4 /* a kernel timer may add a segment on a busy machine: only what repeats is a difference */
+/* a kernel timer may add a segment on a busy machine: only what repeats is a difference */
+#define TRIES 4
 
-enum { S_RCVD, ESTAB, FIN1, FIN2, CLOSEW, CLOSING, LASTACK, TIMEW };
-static const char *const state_names[STATES] = {"SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2",
-                                                "CLOSE-WAIT",   "CLOSING",     "LAST-ACK",   "TIME-WAIT"};
+static const char *const state_names[STATES] = {"SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1",
+                                                "FIN-WAIT-2",   "CLOSE-WAIT",  "CLOSING",
+                                                "LAST-ACK",     "TIME-WAIT"};
 
 /** One of the two implementations under the same script. */
 struct subject {
@@ -133,7 +137,8 @@ subject_accept(struct subject *s)
         assert_true(s->socket >= 0);
     } while (ntohs(from.sin_port) != s->port);
     int off = 0, on = 1;
-    setsockopt(s->socket, IPPROTO_TCP, TAP_TCP_QUICKACK, &off, sizeof off); /* delay ACKs, as ours does */
+    /* delay ACKs, as ours does */
+    setsockopt(s->socket, IPPROTO_TCP, TAP_TCP_QUICKACK, &off, sizeof off);
     setsockopt(s->socket, IPPROTO_TCP, TAP_TCP_NODELAY, &on, sizeof on);
 }
 
@@ -177,7 +182,10 @@ subject_open(struct subject *s, bool kernel, uint16_t port)
 static void
 subject_end(struct subject *s)
 {
-    /* Whatever is left of the kernel's connection ends now, so that its timers disturb no other script. */
+    /*
+     * Whatever is left of the kernel's connection ends now, so that its timers disturb no other
+     * script.
+     */
     if (s->kernel) {
         struct linger l = {1, 0};
         if (s->socket >= 0) {
@@ -263,7 +271,8 @@ static const struct class classes[] = {
 static const struct {
     const char *name;
     int32_t offset;
-} positions[] = {{"old", -100}, {"just before", -1}, {"exact", 0}, {"ahead", 1000}, {"beyond", 50000000}};
+} positions[] = {
+    {"old", -100}, {"just before", -1}, {"exact", 0}, {"ahead", 1000}, {"beyond", 50000000}};
 #define POSITIONS 5
 
 static const char *const ack_names[] = {"very old", "old", "una", "nxt", "beyond"};
@@ -279,30 +288,21 @@ script_run(const struct script *sc, bool kernel, char *out, size_t size)
     struct subject s;
     subject_open(&s, kernel, port_next++);
     bring_to(&s, sc->state);
-    uint32_t acks[ACKS] = {s.snd_una - 1000000, s.snd_una - 10, s.snd_una, s.snd_nxt, s.snd_nxt + 1};
+    uint32_t acks[ACKS] = {s.snd_una - 1000000, s.snd_una - 10, s.snd_una, s.snd_nxt,
+                           s.snd_nxt + 1};
     const struct class *c = &classes[sc->class];
     say(&s, c->flags, s.rcv_nxt + (uint32_t)positions[sc->position].offset,
         c->flags & TCP_ACK ? acks[sc->ack] : 0, c->bytes);
-    describe(&s, out, size / 2);
-    strcat(out, " | ");
-    say(&s, TCP_ACK, s.rcv_nxt - 200, sc->state == S_RCVD ? s.snd_nxt : s.snd_una, 10); /* does it live? */
+    describe(&s, out, size);
     size_t n = strlen(out);
-    if (s.seen_count == 0)
-        strcat(out, "-");
-    else
-        out[n] = peer_read(&s.seen[0]).flags & TCP_RST ? 'R' : 'A', out[n + 1] = 0;
+    say(&s, TCP_ACK, s.rcv_nxt - 200, sc->state == S_RCVD ? s.snd_nxt : s.snd_una, 10);
+    char alive = '-'; /* an old duplicate: does it live? */
+    if (s.seen_count)
+        alive = peer_read(&s.seen[0]).flags & TCP_RST ? 'R' : 'A';
+    snprintf(out + n, size - n, " | %c", alive);
     subject_end(&s);
 }
 
-#define ALL UINT32_MAX
-#define BIT(x) (1u << (x))
-
-struct explanation {
-    uint32_t states, classes, positions, acks; /* masks */
-    const char *why;
-    unsigned used;
-};
-#include "tests/net/oracle_explained.h"
 
 static struct explanation *
 explain(const struct script *sc)
@@ -339,7 +339,8 @@ script_compare(const struct script *sc)
         return true;
     }
     print_message("%s, %s %s, ack %s: ours %s, Linux %s\n", state_names[sc->state],
-                  classes[sc->class].name, positions[sc->position].name, ack_names[sc->ack], ours, theirs);
+                  classes[sc->class].name, positions[sc->position].name, ack_names[sc->ack], ours,
+                  theirs);
     return false;
 }
 
@@ -423,8 +424,9 @@ told_by(struct subject *s)
 }
 
 /*
- * The same ACK, and the same newest range. Linux may not have joined that range with its neighbours yet, and reports of
- * duplicates differ where a segment overlaps several earlier ones: it then names one of the pieces, or none.
+ * The same ACK, and the same newest range. Linux may not have joined that range with its neighbours
+ * yet, and reports of duplicates differ where a segment overlaps several earlier ones: it then
+ * names one of the pieces, or none.
  */
 static bool
 told_alike(const struct told *ours, const struct told *theirs)
@@ -474,8 +476,9 @@ random_run(unsigned seed, bool print)
         alike = told_alike(&t[0], &t[1]);
         *(t[0].dsack == t[1].dsack ? &dsacks_alike : &dsacks_different) += t[0].dsack || t[1].dsack;
         if (!alike && print)
-            print_message("seed %u, step %u, %u+%u: ours %u, %u blocks, Linux %u, %u blocks\n", seed, step,
-                          at, n, t[0].ack - PEER_ISN, t[0].count, t[1].ack - PEER_ISN, t[1].count);
+            print_message("seed %u, step %u, %u+%u: ours %u, %u blocks, Linux %u, %u blocks\n",
+                          seed, step, at, n, t[0].ack - PEER_ISN, t[0].count, t[1].ack - PEER_ISN,
+                          t[1].count);
     }
     for (unsigned k = 0; k < 2; k++) { /* an old duplicate shows how far each has come */
         say(&s[k], TCP_ACK, s[k].rcv_nxt, s[k].snd_nxt, 100);
@@ -497,7 +500,8 @@ random_overlapping_segments_are_acknowledged_as_by_linux(void **state)
             alike = random_run(seed, try == TRIES - 1);
         different += !alike;
     }
-    print_message("60 scripts; duplicates reported alike %u, otherwise %u\n", dsacks_alike, dsacks_different);
+    print_message("60 scripts; duplicates reported alike %u, otherwise %u\n", dsacks_alike,
+                  dsacks_different);
     assert_int_equal(different, 0);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Two instances joined in virtual time over a seeded wire that drops, duplicates, reorders and corrupts. Streams must be
- * byte-equal, everything must end once faults stop, and all buffers must come back.
+ * Two instances joined in virtual time over a seeded wire that drops, duplicates, reorders and
+ * corrupts. Streams must be byte-equal, everything must end once faults stop, and all buffers must
+ * come back.
  */
 #include "tests/net/rig.h"
 
@@ -31,7 +32,10 @@ assert_all_returned(struct wire *w)
     }
 }
 
-/* Goal: the hand-shake, a request and its reply cost the minimum of segments. Method: count them on a clean wire. */
+/*
+ * Goal: the hand-shake, a request and its reply cost the minimum of segments. Method: count them on
+ * a clean wire.
+ */
 static void
 a_request_and_its_reply_cost_one_segment_each(void **state)
 {
@@ -67,7 +71,10 @@ struct transfer {
     bool v6;
 };
 
-/* Both directions at once, then an orderly close from the client; faults stop after 20 virtual seconds. */
+/*
+ * Both directions at once, then an orderly close from the client; faults stop after 20 virtual
+ * seconds.
+ */
 static void
 transfer_run(const struct transfer *t, uint64_t seed)
 {
@@ -119,11 +126,14 @@ static void
 streams_are_equal_on_a_clean_wire(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 2, 1447, 1448, 1449, 2032, 2033, 5000, 65536, 1 << 20, 5 << 20};
+    static const size_t sizes[] = {0,    1,    2,    1447,  1448,    1449,
+                                   2032, 2033, 5000, 65536, 1 << 20, 5 << 20};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        transfer_run(&(struct transfer){.up = sizes[i], .down = 100, .faults = {.delay_us = 50}}, i + 1);
-        transfer_run(&(struct transfer){.up = 100, .down = sizes[i], .faults = {.delay_us = 50}, .v6 = true},
+        transfer_run(&(struct transfer){.up = sizes[i], .down = 100, .faults = {.delay_us = 50}},
                      i + 1);
+        transfer_run(
+            &(struct transfer){.up = 100, .down = sizes[i], .faults = {.delay_us = 50}, .v6 = true},
+            i + 1);
     }
 }
 
@@ -186,8 +196,9 @@ static void
 a_path_that_swallows_full_segments_is_survived(void **state)
 {
     (void)state;
-    transfer_run(&(struct transfer){.up = 100000, .down = 100000, .faults = {.delay_us = 100, .mtu = 1000}},
-                 7);
+    transfer_run(
+        &(struct transfer){.up = 100000, .down = 100000, .faults = {.delay_us = 100, .mtu = 1000}},
+        7);
 }
 
 int

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The parts below the connection, each against a plain model: checksum, SipHash, flow table, timer wheel, pool, addresses.
+ * The parts below the connection, each against a plain model: checksum, SipHash, flow table, timer
+ * wheel, pool, addresses.
  */
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/flow.h"
@@ -52,11 +53,15 @@ the_checksum_is_that_of_rfc_1071_at_every_length_and_alignment(void **state)
     memset(data, 0xff, sizeof data);
     assert_int_equal(checksum_fold(checksum_add(0, data, sizeof data)), 0xffff);
     /* RFC 1071 section 3, the example. */
-    assert_int_equal(__builtin_bswap16(checksum_fold(checksum_add(0, "\x00\x01\xf2\x03\xf4\xf5\xf6\xf7", 8))),
-                     0xddf2);
+    assert_int_equal(
+        __builtin_bswap16(checksum_fold(checksum_add(0, "\x00\x01\xf2\x03\xf4\xf5\xf6\xf7", 8))),
+        0xddf2);
 }
 
-/* The reference vector of the paper's appendix: key 00..0f, input 00..07 and 00..0f less what whole words cannot say. */
+/*
+ * The reference vector of the paper's appendix: key 00..0f, input 00..07 and 00..0f less what whole
+ * words cannot say.
+ */
 static void
 siphash_matches_its_reference(void **state)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The receiving side and its limits: order, window, timestamps, acknowledgements, reassembly bombs, slow readers, memory.
+ * The receiving side and its limits: order, window, timestamps, acknowledgements, reassembly bombs,
+ * slow readers, memory.
  */
 #include "tests/net/rig.h"
 
@@ -47,8 +48,8 @@ link_handshake(struct link *l, uint16_t port)
     l->app = l->h.apps;
 }
 
-static void
-link_open(struct link *l, const struct net_limits *limits, const struct net_times *times, uint32_t tsval)
+static void link_open(struct link *l, const struct net_limits *limits,
+                      const struct net_times *times, uint32_t tsval)
 {
     memset(l, 0, sizeof *l);
     for (unsigned i = 0; i < sizeof stream; i++)
@@ -192,8 +193,10 @@ a_fin_that_overtakes_data_waits_for_it(void **state)
     struct link l;
     (void)state;
     link_open(&l, NULL, NULL, 0);
-    peer_send(&l.h, &(struct peer_segment){.seq = ISN + 1 + 200, .ack = l.ack, .flags = TCP_ACK | TCP_FIN,
-                                           .wnd = 6000}, l.now_us);
+    peer_send(&l.h,
+              &(struct peer_segment){
+                  .seq = ISN + 1 + 200, .ack = l.ack, .flags = TCP_ACK | TCP_FIN, .wnd = 6000},
+              l.now_us);
     assert_false(l.app->eof);
     link_send(&l, 100, 100);
     assert_false(l.app->eof);
@@ -261,8 +264,10 @@ eof_is_told_only_after_all_was_read(void **state)
     link_open(&l, NULL, NULL, 0);
     l.h.consume_max = 10;
     link_send(&l, 0, 100);
-    peer_send(&l.h, &(struct peer_segment){.seq = ISN + 101, .ack = l.ack, .flags = TCP_ACK | TCP_FIN,
-                                           .wnd = 6000}, l.now_us);
+    peer_send(&l.h,
+              &(struct peer_segment){
+                  .seq = ISN + 101, .ack = l.ack, .flags = TCP_ACK | TCP_FIN, .wnd = 6000},
+              l.now_us);
     assert_int_equal(last(&l).ack, ISN + 102);
     assert_false(l.app->eof);
     l.h.consume_max = 40;
@@ -277,7 +282,9 @@ eof_is_told_only_after_all_was_read(void **state)
     rig_close(&l.h);
 }
 
-/* RFC 7323 5: an old duplicate from before the sequence numbers wrapped is known by its timestamp. */
+/*
+ * RFC 7323 5: an old duplicate from before the sequence numbers wrapped is known by its timestamp.
+ */
 static void
 old_timestamps_are_refused(void **state)
 {
@@ -346,13 +353,22 @@ sequence_numbers_may_wrap_in_mid_stream(void **state)
     peer_send(&h, &(struct peer_segment){.seq = isn, .flags = TCP_SYN, .wnd = 60000}, 5000000);
     uint32_t ack = peer_read(&h.out[0]).seq + 1;
     for (unsigned i = 0; i < 10; i++)
-        peer_send(&h, &(struct peer_segment){.seq = isn + 1 + i * 5, .ack = ack, .flags = TCP_ACK, .wnd = 60000,
-                                             .payload = (const uint8_t *)"12345", .bytes = 5}, 5000000);
+        peer_send(&h,
+                  &(struct peer_segment){.seq = isn + 1 + i * 5,
+                                         .ack = ack,
+                                         .flags = TCP_ACK,
+                                         .wnd = 60000,
+                                         .payload = (const uint8_t *)"12345",
+                                         .bytes = 5},
+                  5000000);
     assert_int_equal(h.apps->in_bytes, 50);
     rig_close(&h);
 }
 
-/* Goal: reassembly memory has a bound per connection and in all, and in-order data still gets through. */
+/*
+ * Goal: reassembly memory has a bound per connection and in all, and in-order data still gets
+ * through.
+ */
 static void
 reassembly_bombs_hit_their_limits(void **state)
 {
@@ -390,8 +406,14 @@ the_first_copy_of_a_byte_wins(void **state)
     link_open(&l, NULL, NULL, 0);
     memset(other, 0xee, sizeof other);
     link_send(&l, 50, 50);
-    peer_send(&l.h, &(struct peer_segment){.seq = ISN + 1 + 50, .ack = l.ack, .flags = TCP_ACK, .wnd = 60000,
-                                           .payload = other, .bytes = 50}, l.now_us);
+    peer_send(&l.h,
+              &(struct peer_segment){.seq = ISN + 1 + 50,
+                                     .ack = l.ack,
+                                     .flags = TCP_ACK,
+                                     .wnd = 60000,
+                                     .payload = other,
+                                     .bytes = 50},
+              l.now_us);
     link_send(&l, 0, 50);
     assert_received(&l, 100);
     rig_close(&l.h);
@@ -508,7 +530,8 @@ writable_comes_when_half_the_queue_is_free(void **state)
                 acked += r.bytes;
             }
         }
-        struct peer_segment s = {.seq = ISN + 1, .ack = l.ack + acked, .flags = TCP_ACK, .wnd = 60000};
+        struct peer_segment s = {
+            .seq = ISN + 1, .ack = l.ack + acked, .flags = TCP_ACK, .wnd = 60000};
         struct rig_frame f = peer_write(&s);
         rig_turn(&l.h, &f, l.now_us);
     }
@@ -583,7 +606,10 @@ keepalive_finds_a_dead_peer_and_leaves_a_live_one(void **state)
     rig_close(&l.h);
 }
 
-/* Goal: N3 and the 512-byte bound. Method: 20000 idle connections after one request each, memory read off. */
+/*
+ * Goal: N3 and the 512-byte bound. Method: 20000 idle connections after one request each, memory
+ * read off.
+ */
 static void
 an_idle_connection_costs_under_512_bytes_and_no_timer(void **state)
 {

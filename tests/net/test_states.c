@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Every state x every class of segment x every position of its sequence number, against a table written from RFC 9293
- * 3.10.7.4 and RFC 5961; then the same for ACK numbers, and the ways through the closing states.
+ * Every state x every class of segment x every position of its sequence number, against a table
+ * written from RFC 9293 3.10.7.4 and RFC 5961; then the same for ACK numbers, and the ways through
+ * the closing states.
  */
 #include "tests/net/rig.h"
 
@@ -108,7 +109,9 @@ state_letter(struct scene *s)
         return 'T';
     if (u.conns == 0)
         return 'x';
-    return s->conn ? "xsrE12WCL"[s->conn->state] : s->h.apps ? "xsrE12WCL"[s->h.apps->conn->state] : 'r';
+    return s->conn     ? "xsrE12WCL"[s->conn->state]
+           : s->h.apps ? "xsrE12WCL"[s->h.apps->conn->state]
+                       : 'r';
 }
 
 enum { OLD, EXACT, AHEAD, BEYOND, POSITIONS };
@@ -126,7 +129,10 @@ static const struct class classes[] = {
 };
 #define CLASSES 8
 
-/* answer and state after, for old, exact, ahead, beyond. The ACK number is SND.UNA: it acknowledges nothing new. */
+/*
+ * answer and state after, for old, exact, ahead, beyond. The ACK number is SND.UNA: it acknowledges
+ * nothing new.
+ */
 struct row {
     unsigned state;
     const char *expect[CLASSES];
@@ -146,10 +152,16 @@ static const struct row table[] = {
                        "AC AC AC AC", "AC AC AC AC", "-C -C -C -C"}},
     {TCP_LAST_ACK,    {"AL -L -L AL", "AL AL AL AL", "AL AL AL AL", "AL AL AL AL", "-L -x AL -L",
                        "AL AL AL AL", "AL AL AL AL", "-L -L -L -L"}},
-    /* RFC 1337: a RST does not end it. A new SYN with a higher number starts anew (RFC 9293 MAY-2): 'S'. */
+    /*
+     * RFC 1337: a RST does not end it. A new SYN with a higher number starts anew (RFC 9293 MAY-2):
+     * 'S'.
+     */
     {TIME_WAIT,       {"-T -T -T -T", "AT AT AT AT", "AT AT AT AT", "AT AT AT AT", "-T -T -T -T",
                        "AT AT Sr Sr", "AT AT AT AT", "AT AT AT AT"}},
-    /* The ACK number is the ISN, which acknowledges nothing: RST (RFC 9293). A SYN again is answered again. */
+    /*
+     * The ACK number is the ISN, which acknowledges nothing: RST (RFC 9293). A SYN again is
+     * answered again.
+     */
     {TCP_SYN_RCVD,    {"Ar Rr Rr Ar", "Ar Rr Rr Ar", "Ar Rr Rr Ar", "Ar Rr Rr Ar", "-r -x Ar -r",
                        "Ar Ar Ar Ar", "Ar Ar Ar Ar", "-r -r -r -r"}},
 };
@@ -198,7 +210,8 @@ each_ack_number_in_each_state_does_what_the_rfc_says(void **state)
         for (unsigned p = 0; p < 5; p++) {
             struct scene s;
             scene_open(&s, rows[r].state);
-            uint32_t ack[] = {s.snd_una - 1000000, s.snd_una - 10, s.snd_una, s.snd_nxt, s.snd_nxt + 1};
+            uint32_t ack[] = {s.snd_una - 1000000, s.snd_una - 10, s.snd_una, s.snd_nxt,
+                              s.snd_nxt + 1};
             say(&s, TCP_ACK, s.rcv_nxt, ack[p], 0);
             char got[3] = {answer(&s), state_letter(&s), 0};
             if (memcmp(got, rows[r].expect + 3 * p, 2) != 0)
@@ -238,9 +251,12 @@ challenge_acks_are_limited_per_connection(void **state)
     assert_in_range(answers, 4, 16);
     assert_int_equal(s.conn->state, TCP_ESTABLISHED);
     /* Another connection has its own allowance: no side channel between them (CVE-2016-5696). */
-    peer_send(&s.h, &(struct peer_segment){.seq = 1, .flags = TCP_SYN, .wnd = 9, .source_port = 9}, NOW);
+    peer_send(&s.h, &(struct peer_segment){.seq = 1, .flags = TCP_SYN, .wnd = 9, .source_port = 9},
+              NOW);
     uint32_t isn = peer_read(&s.h.out[0]).seq;
-    peer_send(&s.h, &(struct peer_segment){.seq = 2, .ack = isn + 1, .flags = TCP_ACK, .wnd = 9, .source_port = 9},
+    peer_send(&s.h,
+              &(struct peer_segment){
+                  .seq = 2, .ack = isn + 1, .flags = TCP_ACK, .wnd = 9, .source_port = 9},
               NOW);
     peer_send(&s.h, &(struct peer_segment){.seq = 9, .flags = TCP_RST, .source_port = 9}, NOW);
     assert_int_equal(s.h.out_count, 1);
@@ -405,9 +421,12 @@ time_wait_keeps_to_its_limit_and_recycles_the_oldest(void **state)
     rig_open(&h, &c);
     for (unsigned i = 0; i < 25; i++) {
         uint16_t port = (uint16_t)(100 + i);
-        peer_send(&h, &(struct peer_segment){.seq = 1, .flags = TCP_SYN, .wnd = 9, .source_port = port}, NOW);
+        peer_send(&h,
+                  &(struct peer_segment){.seq = 1, .flags = TCP_SYN, .wnd = 9, .source_port = port},
+                  NOW);
         uint32_t isn = peer_read(&h.out[0]).seq;
-        struct peer_segment a = {.seq = 2, .ack = isn + 1, .flags = TCP_ACK, .wnd = 9, .source_port = port};
+        struct peer_segment a = {
+            .seq = 2, .ack = isn + 1, .flags = TCP_ACK, .wnd = 9, .source_port = port};
         peer_send(&h, &a, NOW);
         net_close(h.net, h.apps->conn);
         h.apps->conn = NULL;
