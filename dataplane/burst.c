@@ -30,6 +30,30 @@ static bool names_a_znode(const struct opcode_info *info)
     return info && info->class == CLASS_READ && info->number != OP_MULTI_READ && info->number != OP_WHO_AM_I;
 }
 
+bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size)
+{
+    uint32_t type = size >= REQUEST_HEADER_BYTES ? be32_load(frame + 4) : 0;
+    const struct opcode_info *info = type < QUICK_ROWS ? core->quick_rows[type] : NULL;
+    if (!info)
+        return false;
+    if (core->burst_count == BURST_ITEMS_MAX)
+        burst_run(core);
+    struct burst_item *item = &core->burst[core->burst_count];
+    struct bytes body = {frame + REQUEST_HEADER_BYTES, size - REQUEST_HEADER_BYTES};
+    if (!decode_path_watch(body, &item->request))
+        return false;
+    core->burst_count++;
+    conn->burst_items++;
+    item->conn = conn;
+    item->info = info;
+    item->xid = (int32_t)be32_load(frame);
+    item->op = NULL;
+    item->well_formed = item->finds = true;
+    item->key = tree_key_of(core->secret, item->request.path);
+    index_prefetch(core->index_of_tree, item->key);
+    return true;
+}
+
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid, struct bytes body,
                struct op *op)
 {
@@ -75,6 +99,7 @@ void burst_run(struct core *core)
         return;
     burst_find(core);
     uint32_t count = core->burst_count;
+    const struct opcode_info *get_data = opcode_at(OPX_GET_DATA);
     for (uint32_t i = 0; i < count; i++) {
         struct burst_item *item = &core->burst[i];
         struct conn *conn = item->conn;
@@ -82,6 +107,10 @@ void burst_run(struct core *core)
             if (item->finds)
                 item->version = version_at(
                     index_confirm(core->index_of_tree, item->key, item->version), core->visible);
+            if (item->info == get_data && serve_get_data_quick(core, item)) {
+                conn->burst_items--;
+                continue;
+            }
             serve_item(core, item);
         }
         if (item->op) {

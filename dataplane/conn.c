@@ -411,11 +411,47 @@ static void conn_frame(struct core *core, struct conn *conn, struct bytes frame)
                  (struct bytes){frame.data + REQUEST_HEADER_BYTES, frame.size - REQUEST_HEADER_BYTES});
 }
 
+/* Nothing holds up a read of this connection: it may join the burst as it is. */
+static bool conn_flows(const struct core *core, const struct conn *conn)
+{
+    return conn->state == CONN_ESTABLISHED && !(conn->ops_in_flight | conn->waiting.count) &&
+           !core->auth_enforced && conn->out_bytes <= OUTPUT_PAUSE_BYTES;
+}
+
+static void note_requests(struct core *core, struct conn *conn, uint32_t count)
+{
+    conn->stats.received += count;
+    core->turn.requests += count;
+    atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+}
+
+/* Reads at the front of the input, one after another. @return bytes of those taken. */
+static size_t conn_parse_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    size_t used = 0;
+    uint32_t count = 0;
+    while (n - used >= 4 + REQUEST_HEADER_BYTES && conn_flows(core, conn)) {
+        uint32_t size = be32_load(bytes + used);
+        if (size > core->frame_bytes_max || n - used - 4 < size ||
+            !burst_add_read(core, conn, bytes + used + 4, size))
+            break;
+        used += 4 + (size_t)size;
+        count++;
+    }
+    if (count)
+        note_requests(core, conn, count);
+    return used;
+}
+
 /* Looks at whole frames; stops where input is paused or closed. @return bytes consumed. */
 static size_t conn_parse(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
 {
     size_t used = 0;
     while (n - used >= 4 && !conn->paused && !conn->input_closed && !core->draining) {
+        if (LIKELY(conn->state == CONN_ESTABLISHED))
+            used += conn_parse_reads(core, conn, bytes + used, n - used);
+        if (n - used < 4)
+            break;
         const uint8_t *p = bytes + used;
         if (UNLIKELY(conn->state == CONN_NEW) && word_serve(core, conn, p, n - used))
             return n;
@@ -578,7 +614,8 @@ void conn_burst_item_done(struct core *core, struct conn *conn)
 {
     CHECK(conn->burst_items > 0);
     conn->burst_items--;
-    conn_free_later(core, conn);
+    if (UNLIKELY(conn->detached))
+        conn_free_later(core, conn);
 }
 
 /* --- statistics, as `cons` and `mntr` show them --- */
@@ -608,12 +645,19 @@ void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
 
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size)
 {
-    int64_t bytes = (int64_t)body_size + REPLY_HEADER_BYTES;
     conn->stats.sent++;
-    core->turn.replies++;
-    core->turn.response_last = bytes;
-    if (bytes > core->turn.response_max)
-        core->turn.response_max = bytes;
-    if (bytes < core->turn.response_min)
-        core->turn.response_min = bytes;
+    core_note_size(core, (int64_t)body_size + REPLY_HEADER_BYTES);
+}
+
+void conn_note_quick(struct core *core, struct conn *conn)
+{
+    core->turn.quick += conn->quick_replies;
+    conn->stats.sent += conn->quick_replies;
+    conn->stats.latency_count += conn->quick_replies;
+    conn->stats.latency_ms_min = conn->stats.latency_ms_last = 0;
+    conn->stats.last_op = opcode_at(OPX_GET_DATA)->lop;
+    conn->stats.last_cxid = conn->quick_xid;
+    conn->stats.last_zxid = core->visible;
+    conn->stats.last_response_ms = core->now_ms;
+    conn->quick_replies = 0;
 }

@@ -88,6 +88,8 @@ struct conn {
     bool writable_wait; /* the backend waits until the peer takes more */
     uint32_t burst_items; /* items of this connection in the burst */
     uint32_t ops_in_flight;
+    uint32_t quick_replies; /* of serve_get_data_quick(), not in stats yet */
+    int32_t quick_xid;      /* of the last of them */
     struct session *session;
     struct auth_set *auth;
     struct out_chunk *out_head, *out_tail;
@@ -162,6 +164,8 @@ void conn_output_drop(struct core *core, struct conn *conn);
 void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us, const struct opcode_info *info,
                        int32_t xid, zxid_t zxid);
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size);
+/** Statistics of the turn's quick replies, all at once. */
+void conn_note_quick(struct core *core, struct conn *conn);
 
 /** A finished op came back (drained batch). Queues its reply; what waited behind it starts with conn_resume(). */
 void conn_complete(struct core *core, struct op *op);

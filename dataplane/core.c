@@ -24,6 +24,9 @@ struct core *core_create(struct server *server, uint16_t index)
     core->acls = store_acls(server->store);
     core->index_of_tree = store_index(server->store);
     core->secret = store_secret(server->store);
+    static const int32_t quick[] = {OP_EXISTS, OP_GET_DATA, OP_GET_CHILDREN, OP_GET_CHILDREN2};
+    for (size_t i = 0; i < sizeof quick / sizeof quick[0]; i++)
+        core->quick_rows[quick[i]] = opcode_find(quick[i]);
     core->index = index;
     core->frame_bytes_max = server_frame_bytes_max(server);
     core->auth_enforced = server->config.enforce_auth_enabled;
@@ -177,6 +180,8 @@ static void core_flush(struct core *core)
         conn->dirty = false;
         if (conn->state == CONN_CLOSED)
             continue;
+        if (conn->quick_replies)
+            conn_note_quick(core, conn);
         if (conn->cut) {
             conn_close(core, conn, true);
             continue;
@@ -212,6 +217,8 @@ static void core_publish_stats(struct core *core)
     atomic_store_explicit(&core->stats.watches, w->data_watches + w->child_watches,
                           memory_order_relaxed);
     atomic_store_explicit(&core->stats.watch_paths, w->paths, memory_order_relaxed);
+    if (core->turn.quick_gets)
+        stat_add(&core->stats.ops[OPX_GET_DATA], core->turn.quick_gets);
     if (core->turn.requests)
         stat_add(&core->stats.received, core->turn.requests);
     if (core->turn.quick)

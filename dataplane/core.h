@@ -30,6 +30,7 @@
 struct server;
 
 #define BURST_ITEMS_MAX 64
+#define QUICK_ROWS 16
 #define CORE_RING_ENTRIES 4096
 #define CHUNK_POOL_MAX 1024
 
@@ -71,6 +72,7 @@ struct core {
     const struct acl_table *acls;
     const struct index *index_of_tree;
     const uint8_t *secret; /* of the tree's keys */
+    const struct opcode_info *quick_rows[QUICK_ROWS]; /* by opcode, of burst_add_read()'s reads */
     uint16_t index;
     uint32_t frame_bytes_max;
     bool auth_enforced;
@@ -105,6 +107,7 @@ struct core {
     /* counted in this turn, added to stats at its end: one store each instead of one per request */
     struct {
         uint64_t requests, replies, quick; /* quick: answered within the turn, latency 0 ms */
+        uint64_t quick_gets;               /* of these, by serve_get_data_quick() */
         int64_t response_last, response_min, response_max;
     } turn;
     struct core_stats stats;
@@ -123,6 +126,16 @@ void core_end_turn(struct core *core);
 bool core_has_work(struct core *core);
 /** ms until the next timer of this core is due, -1 for none. */
 int core_timeout_ms(const struct core *core);
+/** Size of a reply, header included. */
+static inline void core_note_size(struct core *core, int64_t bytes)
+{
+    core->turn.replies++;
+    core->turn.response_last = bytes;
+    if (bytes > core->turn.response_max)
+        core->turn.response_max = bytes;
+    if (bytes < core->turn.response_min)
+        core->turn.response_min = bytes;
+}
 /** A reply that took `ms`, or `replies` of them that took none. */
 void core_note_latency(struct core *core, uint64_t ms, uint64_t replies);
 
@@ -141,6 +154,11 @@ static inline void core_mark_dirty(struct core *core, struct conn *conn)
 bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */
+/**
+ * Queue a read whose request is path and watch (exists, getData, getChildren, getChildren2) of a connection that nothing
+ * holds up. The frame behind its length. @return false, nothing done: any other request, or malformed.
+ */
+bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size);
 /** Queue a request that is served on this core. Runs the burst when it is full. */
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid, struct bytes body,
                struct op *op);
@@ -149,6 +167,11 @@ void burst_run(struct core *core);
 
 /* serve_*.c: one request that is served on the data core; its znode was looked up. */
 void serve_item(struct core *core, struct burst_item *item);
+/**
+ * The usual case of getData in one piece: open ACL, no watch, data in the version.
+ * @return false, nothing done: serve_item() must.
+ */
+bool serve_get_data_quick(struct core *core, struct burst_item *item);
 void serve_watch_item(struct core *core, struct burst_item *item);
 void serve_conn_item(struct core *core, struct burst_item *item);
 /** Queue a WatcherEvent. */
