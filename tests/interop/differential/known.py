@@ -24,7 +24,7 @@ TABLE = {
     'multi-read-error-body': ('a multiRead that breaks off with -5 carries the results so far',
                               'the same in 3.9; Sengi sends no body, which no client reads'),
     'connection-stays': ('now and then a connection that is to be closed stays open (a race)', 'closed'),
-    'check-watches-null-path': ('checkWatches without a path: -5', '-121'),
+    'check-watches-odd-path': ('checkWatches of null or of a path that does not begin with "/": -5', '-121'),
     'undecodable-write-takes-zxid': ('a write whose body does not decode takes a zxid',
                                      'it takes none, but for a multi'),
     'echo-of-malformed-utf8': ('sync echoes U+FFFD for malformed bytes', 'the bytes of the client'),
@@ -93,8 +93,9 @@ def explain_reply(request, reference, ours, modes):
             return 'remove-watches-types-4-5'
         if request.meta.get('type') in (1, 2) and reference[3] == 0 and ours[3] == -121 and modes - {'standard'}:
             return 'remove-watches-modes'
-        if request.path is None and reference[3] == -5 and ours[3] == -121:
-            return 'check-watches-null-path'
+        odd = request.path is None or not (request.path if isinstance(request.path, str) else '/').startswith('/')
+        if odd and reference[3] == -5 and ours[3] == -121:
+            return 'check-watches-odd-path'
     if request.op == w.MULTIREAD and reference[2:4] == ours[2:4] and ours[3] == -5 and ours[5] == b'':
         return 'multi-read-error-body'
     if request.op == w.CHECKWATCHES and reference[2] == ours[2] and reference[3] == 0 and ours[3] == -121:
