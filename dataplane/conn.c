@@ -16,23 +16,19 @@
 /* A closing connection whose peer neither reads nor closes is dropped after this. */
 #define CLOSE_LINGER_MS 2000
 
-/* Java's text of an address: IPv4 as usual, IPv6 as eight groups without compression (client-protocol.md 13.1). */
-static void address_format(struct conn *conn)
+void conn_address_format(const struct sockaddr_storage *peer, char text[CONN_ADDRESS_BYTES])
 {
-    if (conn->peer.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&conn->peer;
-        inet_ntop(AF_INET, &in->sin_addr, conn->address, sizeof conn->address);
-        conn->port = ntohs(in->sin_port);
+    if (peer->ss_family == AF_INET) {
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, text, CONN_ADDRESS_BYTES);
         return;
     }
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&conn->peer;
-    const uint8_t *a = in6->sin6_addr.s6_addr;
-    conn->port = ntohs(in6->sin6_port);
-    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        inet_ntop(AF_INET, a + 12, conn->address, sizeof conn->address);
+    const struct in6_addr *in6 = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+    const uint8_t *a = in6->s6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(in6)) {
+        inet_ntop(AF_INET, a + 12, text, CONN_ADDRESS_BYTES);
         return;
     }
-    char *p = conn->address;
+    char *p = text;
     for (int i = 0; i < 16; i += 2)
         p += snprintf(p, 6, "%s%x", i ? ":" : "", a[i] << 8 | a[i + 1]);
 }
@@ -68,8 +64,9 @@ struct conn *conn_open(struct core *core, const struct conn_backend *backend, co
     op_list_init(&conn->waiting);
     memcpy(&conn->peer, peer,
            peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-    address_format(conn);
-    conn->auth = auth_set_of_ip(conn->address);
+    char address[CONN_ADDRESS_BYTES];
+    conn_address_format(conn_peer(conn), address);
+    conn->auth = auth_set_of_ip(address);
     if (!conn->auth) {
         free(conn);
         return NULL;
@@ -106,30 +103,37 @@ static void conn_free(struct core *core, struct conn *conn)
         conn->all_next->all_link = conn->all_link;
     auth_set_drop(conn->auth);
     free(conn->input);
-    if (conn->detach)
-        op_free(conn->detach);
     free(conn);
     (void)core;
 }
 
+/* C2: the session is let go of first. False: no memory for the op, tried again in the next turn. */
+static bool conn_detach_session(struct core *core, struct conn *conn)
+{
+    struct op *op = op_new(OP_DETACH, 0);
+    if (!op)
+        return false;
+    op->conn = conn;
+    op->core = core->index;
+    op->session = conn->session;
+    conn->ops_in_flight++;
+    core_submit(core, op);
+    return true;
+}
+
 void conn_sweep_dead(struct core *core)
 {
-    struct conn *conn;
-    while ((conn = core->dead)) {
-        core->dead = conn->dead_next;
+    struct conn *conn = core->dead, *next;
+    core->dead = NULL;
+    for (; conn; conn = next) {
+        next = conn->dead_next;
         conn->dead = false;
         if (conn->ops_in_flight || conn->burst_items)
             continue; /* comes back when they are done */
-        if (!conn->session) {
+        if (!conn->session)
             conn_free(core, conn);
-            continue;
-        }
-        struct op *op = conn->detach;
-        conn->detach = NULL;
-        op->kind = OP_DETACH;
-        op->session = conn->session;
-        conn->ops_in_flight++;
-        core_submit(core, op);
+        else if (!conn_detach_session(core, conn))
+            conn_free_later(core, conn);
     }
 }
 
@@ -604,10 +608,7 @@ void conn_complete(struct core *core, struct op *op)
     }
     resume_later(core, conn);
     conn_free_later(core, conn);
-    if (op->kind == OP_CONNECT && op->session)
-        conn->detach = op;
-    else
-        op_free(op);
+    op_free(op);
 }
 
 void conn_burst_item_done(struct core *core, struct conn *conn)

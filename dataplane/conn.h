@@ -48,6 +48,10 @@ struct session;
 #define REQUESTS_PENDING_MAX 1024
 #define REQUESTS_PENDING_BYTES_MAX (4u << 20)
 
+/** Text of an address as Java prints it, without port: IPv4 as usual (mapped ones too), IPv6 as eight groups. */
+#define CONN_ADDRESS_BYTES 64
+void conn_address_format(const struct sockaddr_storage *peer, char text[CONN_ADDRESS_BYTES]);
+
 /** How a connection reaches its peer; one per backend. */
 struct conn_backend {
     /** Send what is queued (conn->out). What the peer does not take stays queued; the backend calls again when it can. */
@@ -99,23 +103,20 @@ struct conn {
     uint8_t *input;      /* partial frame, owned */
     uint32_t input_size, input_capacity;
     struct conn *dirty_next, *resume_next, *dead_next;
-    struct op *detach; /* kept from the handshake for the way out: letting go of a session cannot fail */
     struct watch_owner watches;
 
     /* backend's handle */
     int fd;             /* kernel */
+    int32_t timeout_ms; /* of the session; here so that no byte is lost to padding */
     void *net_conn;     /* own TCP */
 
     /* cold: statistics and lists */
     struct conn *all_next, **all_link;     /* core->conns */
     struct conn *timed_next, **timed_link; /* core->timed: no session yet, or closing */
     session_id_t session_id;
-    int32_t timeout_ms;
     uint64_t idle_since_ms; /* last event, for connections in core->timed */
     uint64_t established_ms; /* wall clock, ms since 1970 */
-    struct sockaddr_storage peer;
-    char address[INET6_ADDRSTRLEN + 16]; /* ZooKeeper's text of the address, without port */
-    uint16_t port;
+    struct sockaddr_in6 peer; /* or a sockaddr_in: see conn_peer() */
     struct {
         uint64_t received, sent;
         int64_t last_cxid; /* -1 = none */
@@ -125,6 +126,14 @@ struct conn {
         const char *last_op;
     } stats;
 };
+
+static_assert(sizeof(struct conn) <= 384, "an idle connection costs one allocation of this size");
+
+/** Address of the peer; only as many bytes as its family has may be read. */
+static inline const struct sockaddr_storage *conn_peer(const struct conn *conn)
+{
+    return (const struct sockaddr_storage *)&conn->peer;
+}
 
 /** A new connection of this core. @param peer copied. NULL: out of memory. */
 struct conn *conn_open(struct core *core, const struct conn_backend *backend, const struct sockaddr *peer);

@@ -196,7 +196,7 @@ static void kernel_conn_drop(struct core *core, struct conn *conn)
         return;
     close(conn->fd);
     conn->fd = -1;
-    peer_leave(k->config.peers, &conn->peer);
+    peer_leave(k->config.peers, conn_peer(conn));
     atomic_fetch_sub_explicit(k->config.connections, 1, memory_order_relaxed);
     conn_detached(core, conn);
 }

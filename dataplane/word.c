@@ -135,8 +135,7 @@ void word_complete(struct core *core, struct conn *conn, struct op *op)
 static void connection_stats_of(const struct conn *conn, const struct conn *asking, struct connection_stats *out)
 {
     *out = (struct connection_stats){
-        .v6 = conn->peer.ss_family == AF_INET6,
-        .port = conn->port,
+        .port = ntohs(conn->peer.sin6_port), /* sin_port lies at the same place */
         .interest = conn == asking ? 0 : (conn->paused ? 0 : 1) | (conn->writable_wait ? 4 : 0),
         .queued = (int64_t)(conn->ops_in_flight + conn->waiting.count),
         .received = (int64_t)conn->stats.received,
@@ -154,11 +153,14 @@ static void connection_stats_of(const struct conn *conn, const struct conn *aski
         .latency_avg_ms =
             conn->stats.latency_count ? (int64_t)(conn->stats.latency_ms_sum / conn->stats.latency_count) : 0,
     };
-    if (inet_pton(AF_INET, conn->address, out->address) == 1) {
-        out->v6 = false;
-        return;
-    }
-    memcpy(out->address, &((const struct sockaddr_in6 *)&conn->peer)->sin6_addr, 16);
+    const struct in6_addr *in6 = &conn->peer.sin6_addr;
+    if (conn->peer.sin6_family == AF_INET)
+        memcpy(out->address, &((const struct sockaddr_in *)&conn->peer)->sin_addr, 4);
+    else if (IN6_IS_ADDR_V4MAPPED(in6))
+        memcpy(out->address, in6->s6_addr + 12, 4);
+    else
+        memcpy(out->address, in6->s6_addr, 16);
+    out->v6 = conn->peer.sin6_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(in6);
 }
 
 static void collect_connections(struct core *core, enum word word, const struct conn *asking,
