@@ -16,7 +16,8 @@ int ring_init(struct ring *ring, uint32_t capacity)
     while (slots < capacity)
         slots *= 2;
     /* Whole lines, so that no other object shares one with the slots. */
-    size_t bytes = (slots * sizeof(void *) + RING_LINE_BYTES - 1) / RING_LINE_BYTES * RING_LINE_BYTES;
+    size_t bytes =
+        (slots * sizeof(void *) + RING_LINE_BYTES - 1) / RING_LINE_BYTES * RING_LINE_BYTES;
     ring->slots = aligned_alloc(RING_LINE_BYTES, bytes);
     if (!ring->slots)
         return -1;

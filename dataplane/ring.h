@@ -11,17 +11,17 @@
  * Invariants
  *   1. head <= tail <= head + capacity, both counted modulo 2^32 and never masked in the struct.
  *   2. The slots [head, tail) belong to the consumer, all others to the producer.
- *   3. head_seen <= head and tail_seen <= tail: a stale copy of the other side's index only makes the ring look fuller
- *      to the producer and emptier to the consumer, never the reverse.
+ *   3. head_seen <= head and tail_seen <= tail: a stale copy of the other side's index only makes
+ *      the ring look fuller to the producer and emptier to the consumer, never the reverse.
  *
- * Each side keeps its own line: the other side's index is read again only when the copy says full or empty, so a busy
- * ring moves one line per burst, not one per pointer.
+ * Each side keeps its own line: the other side's index is read again only when the copy says full
+ * or empty, so a busy ring moves one line per burst, not one per pointer.
  *
- * Who may call: ring_push, ring_room: the producer. ring_pop, ring_peek, ring_count: the consumer. Two threads may take
- * turns in one role if something else orders them (a join, a lock).
+ * Who may call: ring_push, ring_room: the producer. ring_pop, ring_peek, ring_count: the consumer.
+ * Two threads may take turns in one role if something else orders them (a join, a lock).
  *
- * What happens when it is full is the caller's named policy; ring_push() only says so. Pointers still inside are not
- * freed by ring_free(). NULL cannot be pushed.
+ * What happens when it is full is the caller's named policy; ring_push() only says so. Pointers
+ * still inside are not freed by ring_free(). NULL cannot be pushed.
  */
 #ifndef SENGI_DATAPLANE_RING_H
 #define SENGI_DATAPLANE_RING_H
@@ -47,7 +47,8 @@ struct ring {
     alignas(RING_LINE_BYTES) _Atomic uint32_t head;
     uint32_t tail_seen;
 };
-static_assert(sizeof(struct ring) == 3 * RING_LINE_BYTES, "a line for each side and one that nobody writes");
+static_assert(sizeof(struct ring) == 3 * RING_LINE_BYTES,
+              "a line for each side and one that nobody writes");
 
 /**
  * Make an empty ring.
@@ -78,8 +79,9 @@ static inline bool ring_push(struct ring *ring, void *p)
     if (tail - ring->head_seen > ring->mask && ring_room(ring) == 0)
         return false;
     ring->slots[tail & ring->mask] = p;
-    /* R0: pairs with R1. Publishes the slot, and all that the producer wrote before (the pointed-to object), ahead of
-     * the tail that exposes it; otherwise the consumer could follow a stale pointer. */
+    /* R0: pairs with R1. Publishes the slot, and all that the producer wrote before (the pointed-to
+     * object), ahead of the tail that exposes it; otherwise the consumer could follow a stale
+     * pointer. */
     atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
     return true;
 }
@@ -108,7 +110,10 @@ static inline void *ring_pop(struct ring *ring)
     void *p = ring_peek(ring);
     if (p) {
         uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-        /* R2: pairs with R3. The slot was read before it is given back; otherwise the producer could overwrite it. */
+        /*
+         * R2: pairs with R3. The slot was read before it is given back; otherwise the producer
+         * could overwrite it.
+         */
         atomic_store_explicit(&ring->head, head + 1, memory_order_release);
     }
     return p;

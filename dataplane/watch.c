@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Three pools of items that live in hash chains: watches by (path, owner), paths by tree_key, and the paths with a
- * recursive watch by a rolling hash of their text. The last one lets watch_fire() find all ancestors of a path in one
- * pass over its bytes: with a hash per ancestor, one deep path would cost the square of its length.
+ * Three pools of items that live in hash chains: watches by (path, owner), paths by tree_key, and
+ * the paths with a recursive watch by a rolling hash of their text. The last one lets watch_fire()
+ * find all ancestors of a path in one pass over its bytes: with a hash per ancestor, one deep path
+ * would cost the square of its length.
  *
  * Items are named by 32-bit indices, which stay valid until the item is dropped.
  */
@@ -56,13 +57,17 @@ struct recursive {
     uint32_t path;
 };
 
-/* Items and the linear hash table that holds all of them. Chunks never move and are kept until the end. */
+/*
+ * Items and the linear hash table that holds all of them. Chunks never move and are kept until the
+ * end.
+ */
 struct pool {
     uint32_t item_bytes, items_max;
     uint32_t used; /* indices [0, used) have been handed out; live <= used <= items_max */
     uint32_t live;
     uint32_t free; /* dropped items */
-    uint32_t bucket_count, bucket_mask; /* bucket_mask + 1: bucket_count rounded up to a power of two */
+    uint32_t bucket_count, bucket_mask; /* bucket_mask + 1: bucket_count rounded up to a power of
+                                         * two */
     uint8_t **chunks;
     uint32_t **buckets;
 };
@@ -134,11 +139,15 @@ static int pool_init(struct pool *pool, uint32_t item_bytes, uint32_t items_max)
     return 0;
 }
 
-/* Split one bucket, so that chains stay at about one item. Without memory for it they just get longer. */
+/*
+ * Split one bucket, so that chains stay at about one item. Without memory for it they just get
+ * longer.
+ */
 static void pool_grow_buckets(struct pool *pool)
 {
     uint32_t fresh = pool->bucket_count;
-    if (fresh / CHUNK_ITEMS > pool->items_max / CHUNK_ITEMS || !pool_bucket_chunk(pool, fresh / CHUNK_ITEMS))
+    if (fresh / CHUNK_ITEMS > pool->items_max / CHUNK_ITEMS ||
+        !pool_bucket_chunk(pool, fresh / CHUNK_ITEMS))
         return;
     if (fresh > pool->bucket_mask)
         pool->bucket_mask = pool->bucket_mask * 2 + 1;
@@ -159,7 +168,10 @@ static void pool_grow_buckets(struct pool *pool)
     }
 }
 
-/* A new item, zeroed but for its link, in the chain of hash. NONE: items_max reached or out of memory. */
+/*
+ * A new item, zeroed but for its link, in the chain of hash. NONE: items_max reached or out of
+ * memory.
+ */
 static uint32_t pool_take(struct pool *pool, uint32_t hash)
 {
     uint32_t index = pool->free;
@@ -208,7 +220,8 @@ static inline struct watch_path *path_at(const struct watch_table *t, uint32_t i
     return (struct watch_path *)t->paths.chunks[index / CHUNK_ITEMS] + index % CHUNK_ITEMS;
 }
 
-static inline uint32_t watch_hash(const struct watch_table *t, uint32_t path, const struct watch_owner *owner)
+static inline uint32_t watch_hash(const struct watch_table *t, uint32_t path,
+                                  const struct watch_owner *owner)
 {
     uint64_t h = ((uint64_t)(uintptr_t)owner >> 4) ^ ((uint64_t)path << 36) ^ t->hash_seed;
     h = (h ^ h >> 33) * 0xff51afd7ed558ccdull;
@@ -226,7 +239,8 @@ static uint32_t path_find(const struct watch_table *t, struct tree_key key, uint
     return index;
 }
 
-static uint32_t watch_find(const struct watch_table *t, uint32_t path, const struct watch_owner *owner)
+static uint32_t watch_find(const struct watch_table *t, uint32_t path,
+                           const struct watch_owner *owner)
 {
     uint32_t index = *pool_bucket(&t->watches, watch_hash(t, path, owner));
     for (; index != NONE; index = watch_at(t, index)->link.next) {
@@ -237,7 +251,10 @@ static uint32_t watch_find(const struct watch_table *t, uint32_t path, const str
     return index;
 }
 
-/* Polynomial in a secret factor modulo 2^61 - 1: collisions cannot be made without knowing the factor. */
+/*
+ * Polynomial in a secret factor modulo 2^61 - 1: collisions cannot be made without knowing the
+ * factor.
+ */
 static inline uint64_t prefix_extend(const struct watch_table *t, uint64_t hash, uint8_t byte)
 {
     const uint64_t prime = (1ull << 61) - 1;
@@ -370,10 +387,12 @@ static void watch_drop(struct watch_table *t, uint32_t index)
     uint32_t path_index = watch->path;
     struct watch_path *path = path_at(t, path_index);
     CHECK(watch->modes == 0 && owner->watches > 0);
-    *(watch->path_prev == NONE ? &path->first : &watch_at(t, watch->path_prev)->path_next) = watch->path_next;
+    *(watch->path_prev == NONE ? &path->first : &watch_at(t, watch->path_prev)->path_next) =
+        watch->path_next;
     if (watch->path_next != NONE)
         watch_at(t, watch->path_next)->path_prev = watch->path_prev;
-    *(watch->owner_prev == NONE ? &owner->first : &watch_at(t, watch->owner_prev)->owner_next) = watch->owner_next;
+    *(watch->owner_prev == NONE ? &owner->first : &watch_at(t, watch->owner_prev)->owner_next) =
+        watch->owner_next;
     if (watch->owner_next != NONE)
         watch_at(t, watch->owner_next)->owner_prev = watch->owner_prev;
     pool_drop(&t->watches, index);
@@ -386,7 +405,8 @@ static void watch_drop(struct watch_table *t, uint32_t index)
 }
 
 /* Account for an entry of the data table that comes (+1) or goes (-1). */
-static void count_data(struct watch_table *t, struct watch_path *path, struct watch_owner *owner, int by)
+static void count_data(struct watch_table *t, struct watch_path *path, struct watch_owner *owner,
+                       int by)
 {
     t->counters.data_watches += (uint32_t)by;
     path->data_watches += (uint32_t)by;
@@ -420,12 +440,14 @@ static void watch_set_modes(struct watch_table *t, uint32_t index, unsigned mode
 
 /* --- public: adding, checking, removing --- */
 
-static bool add_fits(const struct watch_table *t, const struct watch_owner *owner, bool watch_is_new, bool path_is_new,
-                     uint32_t path_size)
+static bool add_fits(const struct watch_table *t, const struct watch_owner *owner,
+                     bool watch_is_new, bool path_is_new, uint32_t path_size)
 {
-    uint64_t bytes = t->counters.bytes + sizeof(struct recursive) + (path_is_new ? path_bytes(path_size) : 0);
+    uint64_t bytes =
+        t->counters.bytes + sizeof(struct recursive) + (path_is_new ? path_bytes(path_size) : 0);
     if (watch_is_new) {
-        if (t->counters.watches >= t->limits.watches_max || owner->watches >= t->limits.watches_per_owner_max)
+        if (t->counters.watches >= t->limits.watches_max ||
+            owner->watches >= t->limits.watches_per_owner_max)
             return false;
         bytes += sizeof(struct watch);
     }
@@ -438,7 +460,8 @@ static int add_refused(struct watch_table *t)
     return -1;
 }
 
-int watch_add(struct watch_table *t, struct watch_owner *owner, struct tree_key key, struct bytes path, unsigned modes)
+int watch_add(struct watch_table *t, struct watch_owner *owner, struct tree_key key,
+              struct bytes path, unsigned modes)
 {
     CHECK(!t->firing);
     CHECK(modes && !(modes & ~(unsigned)MODES_ALL));
@@ -456,7 +479,8 @@ int watch_add(struct watch_table *t, struct watch_owner *owner, struct tree_key 
             path_drop(t, at);
         return add_refused(t);
     }
-    if ((modes & WATCH_RECURSIVE) && path_at(t, at)->recursive == NONE && !path_set_recursive(t, at)) {
+    if ((modes & WATCH_RECURSIVE) && path_at(t, at)->recursive == NONE &&
+        !path_set_recursive(t, at)) {
         if (!old)
             watch_drop(t, watch);
         return add_refused(t);
@@ -484,9 +508,12 @@ static unsigned type_modes(int32_t type)
     }
 }
 
-/* The owner's watch on the path that has one of the type's modes. @return 0 or the answer for the client. */
-static int type_find(const struct watch_table *t, const struct watch_owner *owner, struct tree_key key,
-                     struct bytes path, int32_t type, uint32_t *index)
+/*
+ * The owner's watch on the path that has one of the type's modes. @return 0 or the answer for the
+ * client.
+ */
+static int type_find(const struct watch_table *t, const struct watch_owner *owner,
+                     struct tree_key key, struct bytes path, int32_t type, uint32_t *index)
 {
     unsigned modes = type_modes(type);
     if (!modes)
@@ -498,15 +525,15 @@ static int type_find(const struct watch_table *t, const struct watch_owner *owne
     return 0;
 }
 
-int watch_check(const struct watch_table *t, const struct watch_owner *owner, struct tree_key key, struct bytes path,
-                int32_t type)
+int watch_check(const struct watch_table *t, const struct watch_owner *owner, struct tree_key key,
+                struct bytes path, int32_t type)
 {
     uint32_t index;
     return type_find(t, owner, key, path, type, &index);
 }
 
-int watch_remove(struct watch_table *t, struct watch_owner *owner, struct tree_key key, struct bytes path,
-                 int32_t type)
+int watch_remove(struct watch_table *t, struct watch_owner *owner, struct tree_key key,
+                 struct bytes path, int32_t type)
 {
     CHECK(!t->firing);
     uint32_t index;
@@ -544,7 +571,10 @@ static void trigger_deliver(const struct trigger *g, struct watch_owner *owner)
     g->deliver(g->ctx, owner, g->type, g->path, g->acl);
 }
 
-/* Collect the watches of a path that have one of `modes`; their one-shot modes among these are used up. */
+/*
+ * Collect the watches of a path that have one of `modes`; their one-shot modes among these are used
+ * up.
+ */
 static void collect_path(const struct trigger *g, uint32_t path_index, unsigned modes)
 {
     struct watch_table *t = g->t;
@@ -572,7 +602,8 @@ static void collect_prefix(const struct trigger *g, uint64_t hash, uint32_t size
     struct watch_table *t = g->t;
     uint32_t fold = prefix_fold(hash);
     const struct recursive *item;
-    for (uint32_t index = *pool_bucket(&t->recursives, fold); index != NONE; index = item->link.next) {
+    for (uint32_t index = *pool_bucket(&t->recursives, fold); index != NONE;
+         index = item->link.next) {
         item = pool_at(&t->recursives, index);
         if (item->link.hash != fold)
             continue;
@@ -584,7 +615,10 @@ static void collect_prefix(const struct trigger *g, uint64_t hash, uint32_t size
     }
 }
 
-/* Recursive watches at every proper ancestor. They are never used up, so no path goes away meanwhile. */
+/*
+ * Recursive watches at every proper ancestor. They are never used up, so no path goes away
+ * meanwhile.
+ */
 static void collect_ancestors(const struct trigger *g)
 {
     struct watch_table *t = g->t;
@@ -607,7 +641,8 @@ static void collect_exact(const struct trigger *g, struct tree_key key, unsigned
         collect_path(g, path, modes);
 }
 
-void watch_fire(struct watch_table *t, const struct tree_change *change, watch_deliver *deliver, void *ctx)
+void watch_fire(struct watch_table *t, const struct tree_change *change, watch_deliver *deliver,
+                void *ctx)
 {
     CHECK(!t->firing);
     CHECK(change->path_size > 0 && change->parent_size <= change->path_size);
@@ -620,8 +655,8 @@ void watch_fire(struct watch_table *t, const struct tree_change *change, watch_d
              : change->kind == CHANGE_DELETED ? EVENT_NODE_DELETED
                                               : EVENT_NODE_DATA_CHANGED;
     t->trigger++;
-    /* A deletion asks the child table too, for the same event and as the same trigger: who was collected by the data
-     * table is not told twice, yet loses its one-shot child watch. */
+    /* A deletion asks the child table too, for the same event and as the same trigger: who was
+     * collected by the data table is not told twice, yet loses its one-shot child watch. */
     collect_exact(&g, change->key, change->kind == CHANGE_DELETED ? MODES_ALL : MODES_IN_DATA);
     collect_ancestors(&g);
     if (change->kind != CHANGE_DATA) {
@@ -673,7 +708,8 @@ void watch_table_destroy(struct watch_table *t)
     if (!t)
         return;
     for (uint32_t bucket = 0; bucket < t->paths.bucket_count; bucket++)
-        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE; i = path_at(t, i)->link.next)
+        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE;
+             i = path_at(t, i)->link.next)
             free(path_at(t, i)->text);
     pool_free(&t->watches);
     pool_free(&t->paths);
@@ -708,10 +744,12 @@ void watch_owner_paths(const struct watch_table *t, const struct watch_owner *ow
 }
 
 void watch_path_owners(const struct watch_table *t,
-                       void (*visit)(void *ctx, struct bytes path, const struct watch_owner *owner), void *ctx)
+                       void (*visit)(void *ctx, struct bytes path, const struct watch_owner *owner),
+                       void *ctx)
 {
     for (uint32_t bucket = 0; bucket < t->paths.bucket_count; bucket++) {
-        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE; i = path_at(t, i)->link.next) {
+        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE;
+             i = path_at(t, i)->link.next) {
             const struct watch_path *path = path_at(t, i);
             for (uint32_t w = path->first; w != NONE; w = watch_at(t, w)->path_next)
                 if (watch_at(t, w)->modes & MODES_IN_DATA)
@@ -765,7 +803,8 @@ void watch_check_all(const struct watch_table *t)
     const struct watch_counters *c = &t->counters;
     struct watch_counters sum = {0};
     for (uint32_t bucket = 0; bucket < t->paths.bucket_count; bucket++)
-        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE; i = path_at(t, i)->link.next)
+        for (uint32_t i = *pool_bucket_at(&t->paths, bucket); i != NONE;
+             i = path_at(t, i)->link.next)
             check_path(t, i, &sum);
     for (const struct watch_owner *owner = t->owners; owner; owner = owner->next) {
         CHECK(!owner->next || owner->next->prev == owner);
@@ -776,7 +815,8 @@ void watch_check_all(const struct watch_table *t)
     sum.bytes += sum.watches * sizeof(struct watch);
     CHECK(sum.owners == c->owners && sum.data_owners == c->data_owners);
     CHECK(sum.paths == c->paths && sum.data_paths == c->data_paths);
-    CHECK(sum.watches == c->watches && sum.watches == t->watches.live && sum.paths == t->paths.live);
+    CHECK(sum.watches == c->watches && sum.watches == t->watches.live &&
+          sum.paths == t->paths.live);
     CHECK(sum.data_watches == c->data_watches && sum.child_watches == c->child_watches);
     CHECK(sum.recursive_watches == c->recursive_watches && sum.bytes == c->bytes);
     CHECK(c->watches <= t->limits.watches_max && c->bytes <= t->limits.bytes_max);

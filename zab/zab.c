@@ -19,8 +19,8 @@ struct zab {
 const char *zab_error_text(int error)
 {
     switch (error) {
-#define X(name, value, text)                                                                        \
-    case value:                                                                                     \
+#define X(name, value, text) \
+    case value:              \
         return text;
         ZAB_ERRORS(X)
 #undef X
@@ -30,7 +30,8 @@ const char *zab_error_text(int error)
 
 static bool config_valid(const struct zab_config *config)
 {
-    return config->window_proposals_max >= 1 && config->window_proposals_max <= ZAB_WINDOW_PROPOSALS_MAX &&
+    return config->window_proposals_max >= 1 &&
+           config->window_proposals_max <= ZAB_WINDOW_PROPOSALS_MAX &&
            config->window_bytes_max >= 1;
 }
 
@@ -68,7 +69,8 @@ int zab_can_propose(const struct zab *z, uint32_t entry_bytes)
         return 0; /* One proposal always fits, or a large one would wait for ever. */
     if (z->window_count == z->config.window_proposals_max)
         return ZAB_BUSY;
-    return entry_bytes > z->config.window_bytes_max - z->window_bytes || z->window_bytes > z->config.window_bytes_max
+    return entry_bytes > z->config.window_bytes_max - z->window_bytes ||
+                   z->window_bytes > z->config.window_bytes_max
                ? ZAB_BUSY
                : 0;
 }
@@ -180,9 +182,12 @@ int zab_step(struct zab *z, const struct zab_event *event, struct zab_ready *rea
 
 void zab_status(const struct zab *z, struct zab_status *status)
 {
-    *status = (struct zab_status){
-        .state = z->state, .proposed = z->proposed, .persisted = z->persisted, .committed = z->committed,
-        .window_proposals = z->window_count, .window_bytes = z->window_bytes};
+    *status = (struct zab_status){.state = z->state,
+                                  .proposed = z->proposed,
+                                  .persisted = z->persisted,
+                                  .committed = z->committed,
+                                  .window_proposals = z->window_count,
+                                  .window_bytes = z->window_bytes};
 }
 
 void zab_check(const struct zab *z)
@@ -191,7 +196,8 @@ void zab_check(const struct zab *z)
     CHECK(0 <= z->committed && z->committed <= z->persisted && z->persisted <= z->proposed);
     CHECK(z->committed == quorum_persisted(z));
     CHECK((zxid_t)z->window_count == z->proposed - z->committed);
-    CHECK(z->window_count <= z->config.window_proposals_max && z->window_first < z->config.window_proposals_max);
+    CHECK(z->window_count <= z->config.window_proposals_max &&
+          z->window_first < z->config.window_proposals_max);
     CHECK(z->window_count <= 1 || z->window_bytes <= z->config.window_bytes_max);
     CHECK(z->window_count > 0 || (z->window_bytes == 0 && z->stalled_ticks == 0));
     CHECK(z->state != ZAB_LOOKING || z->proposed == 0);

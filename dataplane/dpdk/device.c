@@ -41,7 +41,8 @@ static uint32_t mbuf_room(uint16_t mtu_bytes)
 uint32_t device_memory_mb(const struct device_config *config)
 {
     uint64_t mbuf_bytes = sizeof(struct rte_mbuf) + mbuf_room(config->mtu_bytes) + 256;
-    mbuf_bytes = (mbuf_bytes + 4095) / 4096 * 4096; /* without huge pages an mbuf does not cross a page's end */
+    mbuf_bytes = (mbuf_bytes + 4095) / 4096 * 4096; /* without huge pages an mbuf does not cross a
+                                                     * page's end */
     uint64_t bytes = config->lanes * (uint64_t)(DEVICE_RX_MBUFS + DEVICE_TX_MBUFS) * mbuf_bytes;
     return (uint32_t)(bytes >> 20) + 64;
 }
@@ -53,14 +54,18 @@ static int pools_create(struct device *dev, char *error, size_t error_size)
     for (unsigned i = 0; i < dev->lanes; i++) {
         char name[RTE_MEMPOOL_NAMESIZE];
         snprintf(name, sizeof(name), "sengi_rx_%u", i);
-        dev->rx_pool[i] = rte_pktmbuf_pool_create(name, DEVICE_RX_MBUFS, DEVICE_MBUF_CACHE, 0, room, socket);
+        dev->rx_pool[i] =
+            rte_pktmbuf_pool_create(name, DEVICE_RX_MBUFS, DEVICE_MBUF_CACHE, 0, room, socket);
         snprintf(name, sizeof(name), "sengi_tx_%u", i);
-        dev->tx_pool[i] = rte_pktmbuf_pool_create(name, DEVICE_TX_MBUFS, DEVICE_MBUF_CACHE, 0, room, socket);
+        dev->tx_pool[i] =
+            rte_pktmbuf_pool_create(name, DEVICE_TX_MBUFS, DEVICE_MBUF_CACHE, 0, room, socket);
         if (!dev->rx_pool[i] || !dev->tx_pool[i]) {
             snprintf(error, error_size,
-                     "dpdk: no memory for packet buffers (%s): %u MB of huge pages are needed, or -m with --no-huge",
+                     "dpdk: no memory for packet buffers (%s): %u MB of huge pages are needed, or "
+                     "-m with --no-huge",
                      rte_strerror(rte_errno),
-                     device_memory_mb(&(struct device_config){.mtu_bytes = dev->mtu_bytes, .lanes = dev->lanes}));
+                     device_memory_mb(&(struct device_config){.mtu_bytes = dev->mtu_bytes,
+                                                              .lanes = dev->lanes}));
             return -1;
         }
     }
@@ -79,7 +84,8 @@ static int find_only(struct device *dev, char *error, size_t error_size)
         char name[RTE_ETH_NAME_MAX_LEN] = "";
         (void)rte_eth_dev_get_name_by_port(id, name);
         if (size < sizeof(names))
-            size += (size_t)snprintf(names + size, sizeof(names) - size, "%s%s", count ? ", " : "", name);
+            size += (size_t)snprintf(names + size, sizeof(names) - size, "%s%s", count ? ", " : "",
+                                     name);
         dev->id = id;
         count++;
     }
@@ -88,7 +94,9 @@ static int find_only(struct device *dev, char *error, size_t error_size)
     if (count)
         snprintf(error, error_size, "dpdk.port: there are %u ports, name one of: %s", count, names);
     else
-        snprintf(error, error_size, "dpdk.port: DPDK has found no port%s%s%s; add --vdev or -a to dpdk.eal, or bind a device",
+        snprintf(error, error_size,
+                 "dpdk.port: DPDK has found no port%s%s%s; add --vdev or -a to dpdk.eal, or bind a "
+                 "device",
                  *eal_first_error() ? " (" : "", eal_first_error(), *eal_first_error() ? ")" : "");
     return -1;
 }
@@ -128,14 +136,17 @@ static bool on_vdev_bus(const struct rte_eth_dev_info *info)
 
 /* --- checking --- */
 
-static int check_memif(struct device *dev, const struct rte_eth_dev_info *info, char *error, size_t error_size)
+static int check_memif(struct device *dev, const struct rte_eth_dev_info *info, char *error,
+                       size_t error_size)
 {
     const char *arguments = device_arguments(info);
     const char *bsize_text = strstr(arguments, "bsize=");
-    unsigned long bsize = bsize_text ? strtoul(bsize_text + strlen("bsize="), NULL, 10) : MEMIF_BSIZE_DEFAULT;
+    unsigned long bsize =
+        bsize_text ? strtoul(bsize_text + strlen("bsize="), NULL, 10) : MEMIF_BSIZE_DEFAULT;
     if (dev->mtu_bytes + (unsigned)RTE_ETHER_HDR_LEN > bsize) {
-        snprintf(error, error_size, "dpdk.mtu: %u and %u of Ethernet header exceed memif's bsize of %lu", dev->mtu_bytes,
-                 (unsigned)RTE_ETHER_HDR_LEN, bsize);
+        snprintf(error, error_size,
+                 "dpdk.mtu: %u and %u of Ethernet header exceed memif's bsize of %lu",
+                 dev->mtu_bytes, (unsigned)RTE_ETHER_HDR_LEN, bsize);
         return -1;
     }
     dev->guarded = true;
@@ -143,7 +154,8 @@ static int check_memif(struct device *dev, const struct rte_eth_dev_info *info, 
     return 0;
 }
 
-static int check_mtu(const struct device *dev, const struct rte_eth_dev_info *info, char *error, size_t error_size)
+static int check_mtu(const struct device *dev, const struct rte_eth_dev_info *info, char *error,
+                     size_t error_size)
 {
     if (dev->guarded)
         return 0; /* memif's own limit is bsize; what it reports here does not follow it */
@@ -152,12 +164,14 @@ static int check_mtu(const struct device *dev, const struct rte_eth_dev_info *in
         mtu_max = info->max_rx_pktlen - RTE_ETHER_HDR_LEN;
     if (dev->mtu_bytes <= mtu_max)
         return 0;
-    snprintf(error, error_size, "dpdk.mtu: %u is more than the %u of port %s", dev->mtu_bytes, mtu_max, dev->name);
+    snprintf(error, error_size, "dpdk.mtu: %u is more than the %u of port %s", dev->mtu_bytes,
+             mtu_max, dev->name);
     return -1;
 }
 
 /* Software devices that claim offloads do them in software, in more time than we need. */
-static void decide(struct device *dev, const struct device_config *config, const struct rte_eth_dev_info *info)
+static void decide(struct device *dev, const struct device_config *config,
+                   const struct rte_eth_dev_info *info)
 {
     const uint64_t rx = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
     const uint64_t tx = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
@@ -172,7 +186,8 @@ static void decide(struct device *dev, const struct device_config *config, const
     dev->queues = (uint16_t)queues;
     dev->rx_checksum = hardware && (info->rx_offload_capa & rx) == rx;
     dev->tx_checksum = hardware && (info->tx_offload_capa & tx) == tx;
-    dev->rss = hardware && queues > 1 && queues == dev->lanes && (info->flow_type_rss_offloads & hash) == hash;
+    dev->rss = hardware && queues > 1 && queues == dev->lanes &&
+               (info->flow_type_rss_offloads & hash) == hash;
     dev->link_events = *info->dev_flags & RTE_ETH_DEV_INTR_LSC;
     dev->tap = driver_is(dev, "net_tap");
     dev->rx_interrupts = dev->tap || (config->interrupts && hardware);
@@ -180,7 +195,8 @@ static void decide(struct device *dev, const struct device_config *config, const
 
 /* --- setting up --- */
 
-static struct rte_eth_conf device_setup(const struct device *dev, const struct rte_eth_dev_info *info)
+static struct rte_eth_conf device_setup(const struct device *dev,
+                                        const struct rte_eth_dev_info *info)
 {
     struct rte_eth_conf conf = {0};
     if (!dev->guarded)
@@ -192,7 +208,8 @@ static struct rte_eth_conf device_setup(const struct device *dev, const struct r
     if (dev->rss) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf =
-            info->flow_type_rss_offloads & (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP);
+            info->flow_type_rss_offloads &
+            (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP);
     }
     conf.intr_conf.lsc = dev->link_events;
     conf.intr_conf.rxq = dev->rx_interrupts;
@@ -223,7 +240,8 @@ static int queues_setup(struct device *dev)
     return result;
 }
 
-static int start(struct device *dev, const struct rte_eth_dev_info *info, char *error, size_t error_size)
+static int start(struct device *dev, const struct rte_eth_dev_info *info, char *error,
+                 size_t error_size)
 {
     int result = configure(dev, info);
     if (result == 0) {
@@ -236,7 +254,8 @@ static int start(struct device *dev, const struct rte_eth_dev_info *info, char *
     if (result == 0)
         result = rte_eth_dev_start(dev->id);
     if (result)
-        snprintf(error, error_size, "dpdk.port: %s cannot be started: %s", dev->name, rte_strerror(-result));
+        snprintf(error, error_size, "dpdk.port: %s cannot be started: %s", dev->name,
+                 rte_strerror(-result));
     return result ? -1 : 0;
 }
 
@@ -262,7 +281,8 @@ static void hear_memif(void *ctx, const char *line)
     struct device *dev = ctx;
     if (strstr(line, "Disconnected, id:")) {
         atomic_store_explicit(&dev->hold, 0, memory_order_release);
-    } else if (!thread_is_lane && (strstr(line, "Invalid message size") || strstr(line, "Disconnect received"))) {
+    } else if (!thread_is_lane &&
+               (strstr(line, "Invalid message size") || strstr(line, "Disconnect received"))) {
         atomic_store_explicit(&dev->hold, 1, memory_order_seq_cst); /* H2 */
         wait_outside(dev);
     }
@@ -270,8 +290,8 @@ static void hear_memif(void *ctx, const char *line)
 
 /* --- open, close --- */
 
-/* net_tap has the kernel send a real-time signal per frame. When their queue is full the kernel sends SIGIO instead, whose
- * default action would end the process. */
+/* net_tap has the kernel send a real-time signal per frame. When their queue is full the kernel
+ * sends SIGIO instead, whose default action would end the process. */
 static void ignore_sigio(void)
 {
     struct sigaction action;
@@ -279,8 +299,8 @@ static void ignore_sigio(void)
         (void)signal(SIGIO, SIG_IGN);
 }
 
-static int prepare(struct device *dev, const struct device_config *config, struct rte_eth_dev_info *info, char *error,
-                   size_t error_size)
+static int prepare(struct device *dev, const struct device_config *config,
+                   struct rte_eth_dev_info *info, char *error, size_t error_size)
 {
     if (find(dev, config->name, error, error_size))
         return -1;
@@ -298,7 +318,8 @@ static int prepare(struct device *dev, const struct device_config *config, struc
     return 0;
 }
 
-int device_open(struct device *dev, const struct device_config *config, char *error, size_t error_size)
+int device_open(struct device *dev, const struct device_config *config, char *error,
+                size_t error_size)
 {
     CHECK(config->lanes >= 1 && config->lanes <= DEVICE_LANES_MAX);
     struct rte_eth_dev_info info;
@@ -309,7 +330,8 @@ int device_open(struct device *dev, const struct device_config *config, char *er
     if (dev->tap)
         ignore_sigio();
     if (dev->guarded) {
-        (void)rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_DEBUG); /* for the lines that hear_memif() needs */
+        /* for the lines that hear_memif() needs */
+        (void)rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_DEBUG);
         eal_listen(hear_memif, dev);
     }
     if (pools_create(dev, error, error_size) || start(dev, &info, error, error_size)) {
@@ -339,7 +361,8 @@ static void restart(struct device *dev)
     (void)rte_eth_dev_stop(dev->id);
     int result = rte_eth_dev_start(dev->id);
     if (result)
-        LOG_LIMITED(LOG_LEVEL_WARN, 1, "dpdk: port %s does not start again: %s", dev->name, rte_strerror(-result));
+        LOG_LIMITED(LOG_LEVEL_WARN, 1, "dpdk: port %s does not start again: %s", dev->name,
+                    rte_strerror(-result));
 }
 
 /* An announced disconnection that did not happen must not keep the lanes out for ever. */

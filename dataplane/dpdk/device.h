@@ -3,20 +3,22 @@
 /*
  * One Ethernet port of DPDK: found, checked, configured, started; link and teardown.
  *
- *      struct device_config --device_open()--> device info --> queues, mempools, offloads, MTU --> started
+ *      struct device_config --device_open()--> device info --> queues, mempools, MTU --> started
  *                                                 |
- *                              what the device cannot do is decided here, once; lanes (lane.h) just read it
+ *                        what the device cannot do is decided here, once; lanes just read it
  *
  * Invariants
- *   P1  Queue i belongs to lane i, for i < queues; 1 <= queues <= lanes. Lanes without a queue send and receive through
- *       the rings of lanes that have one.
- *   P2  A frame is never longer than what one buffer of the device holds: mtu + 14 <= frame_bytes_max, and for memif
- *       mtu + 14 <= bsize (a chain over two memif slots damages later traffic).
+ *   P1  Queue i belongs to lane i, for i < queues; 1 <= queues <= lanes. Lanes without a queue send
+ *       and receive through the rings of lanes that have one.
+ *   P2  A frame is never longer than what one buffer of the device holds: mtu + 14 <=
+ *       frame_bytes_max, and for memif mtu + 14 <= bsize (a chain over two memif slots damages
+ *       later traffic).
  *   P3  While `hold` is set, no lane is inside rx_burst or tx_burst of a memif port (see below).
  *
- * memif unmaps its rings in EAL's interrupt thread when the peer goes away, without asking whether a lcore is inside
- * rx_burst. It logs a line just before, though, in that thread: device.c listens for it, sets `hold` and waits until every
- * lane is outside. So a port of that driver is entered with device_enter() and left with device_leave():
+ * memif unmaps its rings in EAL's interrupt thread when the peer goes away, without asking whether
+ * a lcore is inside rx_burst. It logs a line just before, though, in that thread: device.c listens
+ * for it, sets `hold` and waits until every lane is outside. So a port of that driver is entered
+ * with device_enter() and left with device_leave():
  *
  *      lane                                        interrupt thread
  *      polling = 1            (H0)                 hold = 1               (H2)
@@ -24,8 +26,9 @@
  *      rx_burst, tx_burst                          unmap the rings
  *      polling = 0                                 hold = 0
  *
- * H0-H1 and H2-H3 are each a store before a load of the other side's variable, both sequentially consistent: not both can
- * miss the other, so either the lane leaves at once or the interrupt thread waits for it.
+ * H0-H1 and H2-H3 are each a store before a load of the other side's variable, both sequentially
+ * consistent: not both can miss the other, so either the lane leaves at once or the interrupt
+ * thread waits for it.
  */
 #ifndef SENGI_DATAPLANE_DPDK_DEVICE_H
 #define SENGI_DATAPLANE_DPDK_DEVICE_H
@@ -42,14 +45,15 @@
 #define DEVICE_BURST_MAX 64
 #define DEVICE_RX_DESCRIPTORS 1024
 #define DEVICE_TX_DESCRIPTORS 1024
-/* Per lane. Received: descriptors, a burst in hand, frames on their way to other lanes. Sent: descriptors and the frames
- * that wait for room in them. */
+/* Per lane. Received: descriptors, a burst in hand, frames on their way to other lanes. Sent:
+ * descriptors and the frames that wait for room in them. */
 #define DEVICE_RX_MBUFS 8191
 #define DEVICE_TX_MBUFS 8191
 #define DEVICE_MBUF_CACHE 256
 
 struct device_config {
-    const char *name; /* PCI address, vdev name, port number, or "": the only port there is. Borrowed */
+    const char *name; /* PCI address, vdev name, port number, or "": the only port there is.
+                       * Borrowed */
     uint16_t mtu_bytes;
     uint16_t lanes; /* 1..DEVICE_LANES_MAX */
     bool interrupts; /* wanted: lanes will sleep */
@@ -68,15 +72,18 @@ struct device {
     char name[RTE_ETH_NAME_MAX_LEN];
     const char *driver;
     struct rte_ether_addr mac;
-    bool rss;          /* the device spreads flows over the queues: a TCP frame belongs to the lane that received it */
+    bool rss;          /* the device spreads flows over the queues: a TCP frame belongs to the lane
+                        * that received it */
     bool rx_checksum, tx_checksum;
     bool rx_interrupts; /* a queue has a descriptor that is readable when frames wait */
     bool tap;           /* net_tap: the kernel signals each frame */
     bool guarded;      /* memif: enter and leave */
     bool memif_client; /* restarted while the link stays down */
-    bool link_events;  /* the driver keeps the link state by itself: asking for it costs no system call */
+    bool link_events;  /* the driver keeps the link state by itself: asking for it costs no system
+                        * call */
     struct rte_mempool *rx_pool[DEVICE_LANES_MAX]; /* of queue i */
-    struct rte_mempool *tx_pool[DEVICE_LANES_MAX]; /* of lane i: memif's fast path wants one pool per burst */
+    struct rte_mempool *tx_pool[DEVICE_LANES_MAX]; /* of lane i: memif's fast path wants one pool
+                                                    * per burst */
 
     /* shared */
     alignas(64) _Atomic uint32_t hold;
@@ -98,7 +105,8 @@ uint32_t device_memory_mb(const struct device_config *config);
  * @param error  On failure: one line without newline that says what to change.
  * @return 0 or -1 (nothing left open). Context: start-up.
  */
-int device_open(struct device *dev, const struct device_config *config, char *error, size_t error_size);
+int device_open(struct device *dev, const struct device_config *config, char *error,
+                size_t error_size);
 
 /** Stop and release. Context: no lane uses the port any more. */
 void device_close(struct device *dev);
@@ -106,8 +114,8 @@ void device_close(struct device *dev);
 /**
  * Lane 0, once per turn: notice the link going up or down; restart a memif client that stays down.
  *
- * A memif client that connects between its server's EAL initialisation and port start can stay down for good; stopping
- * and starting it once a second until the link is up cures it.
+ * A memif client that connects between its server's EAL initialisation and port start can stay down
+ * for good; stopping and starting it once a second until the link is up cures it.
  *
  * @return true if the link has come up since the last call.
  */

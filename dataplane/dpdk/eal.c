@@ -24,7 +24,9 @@
 #define LINE_BYTES_MAX 512
 #define RUNTIME_LINES_PER_SECOND 5
 
-/* What DPDK logs. The text is written inside eal_start() only; afterwards any DPDK thread may log. */
+/*
+ * What DPDK logs. The text is written inside eal_start() only; afterwards any DPDK thread may log.
+ */
 static struct {
     FILE *stream;
     _Atomic bool capturing;
@@ -57,7 +59,8 @@ static void capture(const char *line, size_t size)
     memcpy(output.text + output.size, line, n);
     output.size += n;
     if (rte_log_cur_msg_loglevel() <= (int)RTE_LOG_ERR && !output.first_error[0])
-        snprintf(output.first_error, sizeof(output.first_error), "%.*s", (int)line_size(line, size), line);
+        snprintf(output.first_error, sizeof(output.first_error), "%.*s", (int)line_size(line, size),
+                 line);
 }
 
 static void emit(const char *line)
@@ -132,14 +135,18 @@ static int words_split(struct words *w, const char *text)
     return 0;
 }
 
-/* Does a word equal one of the NULL-terminated names, or begin with it and "="; one-letter options also without "=". */
+/*
+ * Does a word equal one of the NULL-terminated names, or begin with it and "="; one-letter options
+ * also without "=".
+ */
 static bool words_have(const struct words *w, const char *const *names)
 {
     for (int i = 1; i < w->count; i++) {
         for (const char *const *name = names; *name; name++) {
             size_t size = strlen(*name);
             bool single = size == 2;
-            if (strncmp(w->argv[i], *name, size) == 0 && (single || w->argv[i][size] == 0 || w->argv[i][size] == '='))
+            if (strncmp(w->argv[i], *name, size) == 0 &&
+                (single || w->argv[i][size] == 0 || w->argv[i][size] == '='))
                 return true;
         }
     }
@@ -236,7 +243,8 @@ static void redirect_end(struct redirect *r, char *text, size_t size)
     fflush(stdout);
     fflush(stderr);
     if (r->out >= 0 && r->err >= 0) {
-        (void)dup2(r->out, STDOUT_FILENO); /* Both were open before: dup2 of an open descriptor does not fail. */
+        (void)dup2(r->out, STDOUT_FILENO); /* Both were open before: dup2 of an open descriptor does
+                                            * not fail. */
         (void)dup2(r->err, STDERR_FILENO);
     }
     ssize_t n = r->memory >= 0 ? pread(r->memory, text, size - 1, 0) : 0;
@@ -257,7 +265,10 @@ static void log_lines(const char *text, size_t size)
     }
 }
 
-/* The line that says most: getopt's complaint, else EAL's first error, else what rte_errno stands for. */
+/*
+ * The line that says most: getopt's complaint, else EAL's first error, else what rte_errno stands
+ * for.
+ */
 static void explain(const char *printed, char *error, size_t error_size)
 {
     static const char prefix[] = "sengi-server: ";
@@ -301,15 +312,16 @@ int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_s
 {
     struct words *w = calloc(1, sizeof(*w));
     if (!w || words_split(w, words) || words_add_defaults(w, memory_mb)) {
-        snprintf(error, error_size, "dpdk.eal: more than %d words, or one longer than %d bytes", EAL_WORDS_MAX,
-                 WORD_BYTES_MAX - 1);
+        snprintf(error, error_size, "dpdk.eal: more than %d words, or one longer than %d bytes",
+                 EAL_WORDS_MAX, WORD_BYTES_MAX - 1);
         free(w);
         return -1;
     }
     words_log(w);
     if (!words_have(w, no_huge_words) && huge_pages_free() == 0) {
         snprintf(error, error_size,
-                 "dpdk: no free huge pages; reserve some (echo 512 > /proc/sys/vm/nr_hugepages) or add --no-huge to "
+                 "dpdk: no free huge pages; reserve some (echo 512 > /proc/sys/vm/nr_hugepages) or "
+                 "add --no-huge to "
                  "dpdk.eal, which is slower");
         free(w);
         return -1;

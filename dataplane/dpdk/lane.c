@@ -21,7 +21,8 @@ struct lane {
     void (*woken)(void *ctx, unsigned lane);
     void *woken_ctx;
     struct rte_ring *arrived; /* frames that other lanes received for this one */
-    struct rte_ring *leaving; /* frames that lanes without a queue send through this one; NULL: none do */
+    struct rte_ring *leaving; /* frames that lanes without a queue send through this one; NULL: none
+                               * do */
 
     /* owned by the lane's thread */
     struct rte_mbuf *received[LANE_FRAMES_MAX];
@@ -42,19 +43,23 @@ static uint16_t frame_flags(const struct device *dev, const struct rte_mbuf *m)
 {
     if (!dev->rx_checksum)
         return 0;
-    uint64_t ip = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK, l4 = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    uint64_t ip = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
+             l4 = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
     if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD || l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
         return NET_FRAME_CHECKSUM_BAD;
     bool v6 = RTE_ETH_IS_IPV6_HDR(m->packet_type);
-    return l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD && (v6 || ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD) ? NET_FRAME_CHECKSUM_GOOD : 0;
+    return l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD && (v6 || ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+               ? NET_FRAME_CHECKSUM_GOOD
+               : 0;
 }
 
 static void keep(struct lane *lane, struct rte_mbuf *m)
 {
     CHECK(lane->frame_count < LANE_FRAMES_MAX);
     lane->received[lane->frame_count] = m;
-    lane->frames[lane->frame_count++] = (struct net_frame){
-        .data = rte_pktmbuf_mtod(m, uint8_t *), .len = m->data_len, .flags = frame_flags(lane->dev, m)};
+    lane->frames[lane->frame_count++] = (struct net_frame){.data = rte_pktmbuf_mtod(m, uint8_t *),
+                                                           .len = m->data_len,
+                                                           .flags = frame_flags(lane->dev, m)};
 }
 
 static void hand_over(struct lane *lane, unsigned to, struct rte_mbuf *m)
@@ -79,8 +84,9 @@ static void hand_to_all(struct lane *lane, struct rte_mbuf *m)
     keep(lane, m);
 }
 
-/* With RSS a TCP or UDP frame is already where it belongs. Anything else: as without. An ICMP error is about a flow whose
- * lane only the device could tell, so every lane gets it; those that do not know the flow ignore it. */
+/* With RSS a TCP or UDP frame is already where it belongs. Anything else: as without. An ICMP error
+ * is about a flow whose lane only the device could tell, so every lane gets it; those that do not
+ * know the flow ignore it. */
 static unsigned owner_with_rss(const struct lane *lane, const struct rte_mbuf *m)
 {
     const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -105,9 +111,10 @@ static void steer(struct lane *lane, struct rte_mbuf *m)
         lane_count(&lane->counters.dropped_segments, 1);
         return;
     }
-    unsigned owner = lanes == 1          ? lane->index
-                     : lane->dev->rss ? owner_with_rss(lane, m)
-                                         : net_frame_core(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, lanes);
+    unsigned owner = lanes == 1 ? lane->index
+                     : lane->dev->rss
+                         ? owner_with_rss(lane, m)
+                         : net_frame_core(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, lanes);
     if (owner == lane->index)
         keep(lane, m);
     else if (owner == NET_CORE_ALL)
@@ -188,7 +195,8 @@ static void collect_leaving(struct lane *lane)
 {
     void **room = (void **)&lane->pending[lane->pending_count];
     if (lane->pending_count < LANE_PENDING_MAX)
-        lane->pending_count += rte_ring_sc_dequeue_burst(lane->leaving, room, DEVICE_BURST_MAX, NULL);
+        lane->pending_count +=
+            rte_ring_sc_dequeue_burst(lane->leaving, room, DEVICE_BURST_MAX, NULL);
 }
 
 static unsigned send_to_lane0(struct lane *lane, struct rte_mbuf **frames, unsigned n)
@@ -221,7 +229,9 @@ static unsigned send_to_device(struct lane *lane, struct rte_mbuf **frames, unsi
     return sent;
 }
 
-/* With the link down nothing can leave; what waits is stale by the time it is up. TCP sends again. */
+/*
+ * With the link down nothing can leave; what waits is stale by the time it is up. TCP sends again.
+ */
 static void drop_pending(struct lane *lane)
 {
     rte_pktmbuf_free_bulk(lane->pending, lane->pending_count);
@@ -234,12 +244,14 @@ unsigned lane_transmit(struct lane *lane)
         collect_leaving(lane);
     unsigned n = lane->pending_count;
     if (n) {
-        unsigned sent = lane->has_queue ? send_to_device(lane, lane->pending, n) : send_to_lane0(lane, lane->pending, n);
+        unsigned sent = lane->has_queue ? send_to_device(lane, lane->pending, n)
+                                        : send_to_lane0(lane, lane->pending, n);
         lane->pending_count -= sent;
         if (lane->pending_count && !atomic_load_explicit(&lane->dev->link_up, memory_order_relaxed))
             drop_pending(lane);
         else if (lane->pending_count)
-            memmove(lane->pending, lane->pending + sent, lane->pending_count * sizeof(*lane->pending));
+            memmove(lane->pending, lane->pending + sent,
+                    lane->pending_count * sizeof(*lane->pending));
     }
     wake_others(lane);
     return lane->pending_count;
@@ -273,8 +285,9 @@ static void lane_frame_send(void *ctx, void *frame, uint16_t len, const struct n
         m->l2_len = offload->l2_bytes;
         m->l3_len = offload->l3_bytes;
         m->l4_len = offload->l4_bytes;
-        m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM |
-                       (offload->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM);
+        m->ol_flags |=
+            RTE_MBUF_F_TX_TCP_CKSUM |
+            (offload->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM);
     }
     CHECK(lane->pending_count < LANE_PENDING_MAX + DEVICE_BURST_MAX);
     lane->pending[lane->pending_count++] = m;
@@ -282,14 +295,16 @@ static void lane_frame_send(void *ctx, void *frame, uint16_t len, const struct n
 
 struct net_output lane_output(struct lane *lane)
 {
-    return (struct net_output){.ctx = lane, .frame_alloc = lane_frame_alloc, .frame_send = lane_frame_send};
+    return (struct net_output){
+        .ctx = lane, .frame_alloc = lane_frame_alloc, .frame_send = lane_frame_send};
 }
 
 /* --- making --- */
 
 bool lane_has_work(const struct lane *lane)
 {
-    return !rte_ring_empty(lane->arrived) || (lane->leaving && !rte_ring_empty(lane->leaving)) || lane->pending_count > 0;
+    return !rte_ring_empty(lane->arrived) || (lane->leaving && !rte_ring_empty(lane->leaving)) ||
+           lane->pending_count > 0;
 }
 
 struct lane_counters *lane_counters(struct lane *lane)
@@ -328,7 +343,8 @@ void lanes_destroy(struct device *dev, struct lane **lanes)
     }
 }
 
-int lanes_create(struct device *dev, struct lane **lanes, void (*woken)(void *ctx, unsigned lane), void *ctx)
+int lanes_create(struct device *dev, struct lane **lanes, void (*woken)(void *ctx, unsigned lane),
+                 void *ctx)
 {
     bool ok = true;
     memset(lanes, 0, dev->lanes * sizeof(*lanes));

@@ -52,8 +52,8 @@ static struct net_addr address_of(const struct config_address *a)
         memcpy(addr.bytes, a->bytes, 16);
         return addr;
     }
-    return net_addr_v4((uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 | (uint32_t)a->bytes[2] << 8 |
-                       a->bytes[3]);
+    return net_addr_v4((uint32_t)a->bytes[0] << 24 | (uint32_t)a->bytes[1] << 16 |
+                       (uint32_t)a->bytes[2] << 8 | a->bytes[3]);
 }
 
 static int net_configure(const struct config *c, struct net_config *out)
@@ -61,8 +61,9 @@ static int net_configure(const struct config *c, struct net_config *out)
     *out = (struct net_config){.mtu = (uint16_t)c->dpdk_mtu_bytes, .listen_port_count = 1};
     memcpy(out->mac, port.dev.mac.addr_bytes, sizeof(out->mac));
     for (uint32_t i = 0; i < c->dpdk_address_count && i < NET_ADDRESSES_MAX; i++)
-        out->interfaces[out->interface_count++] = (struct net_interface){
-            .addr = address_of(&c->dpdk_addresses[i]), .prefix_bits = c->dpdk_addresses[i].prefix_bits};
+        out->interfaces[out->interface_count++] =
+            (struct net_interface){.addr = address_of(&c->dpdk_addresses[i]),
+                                   .prefix_bits = c->dpdk_addresses[i].prefix_bits};
     if (c->dpdk_gateway4_set)
         out->gateway_v4 = address_of(&c->dpdk_gateway4);
     if (c->dpdk_gateway6_set)
@@ -89,15 +90,21 @@ static int stations_open(struct server *server, char *error, size_t error_size)
     const struct config *c = &server->config;
     bool pinned = c->dpdk_cores.count > 0 || c->dpdk_idle == CONFIG_IDLE_POLL;
     struct net_config net;
-    if (lanes_create(&port.dev, port.lanes, c->dpdk_idle == CONFIG_IDLE_SLEEP ? woken : NULL, server) ||
+    if (lanes_create(&port.dev, port.lanes, c->dpdk_idle == CONFIG_IDLE_SLEEP ? woken : NULL,
+                     server) ||
         net_configure(c, &net)) {
         snprintf(error, error_size, "dpdk: %s", strerror(errno ? errno : ENOMEM));
         return -1;
     }
     for (unsigned i = 0; i < port.dev.lanes; i++) {
         struct station *s = &port.stations[i];
-        *s = (struct station){.server = server, .core = server->cores[i], .dev = &port.dev, .lane = port.lanes[i],
-                              .index = i, .may_sleep = c->dpdk_idle == CONFIG_IDLE_SLEEP, .cpu = -1};
+        *s = (struct station){.server = server,
+                              .core = server->cores[i],
+                              .dev = &port.dev,
+                              .lane = port.lanes[i],
+                              .index = i,
+                              .may_sleep = c->dpdk_idle == CONFIG_IDLE_SLEEP,
+                              .cpu = -1};
         if (pinned)
             s->cpu = c->dpdk_cores.count ? c->dpdk_cores.ids[i] : (int)i;
         if (station_open(s, &net, error, error_size))
@@ -132,15 +139,19 @@ static void log_up(const struct config *c)
     char address[64];
     struct net_addr first = address_of(&c->dpdk_addresses[0]);
     net_addr_format(&first, address, sizeof(address));
-    LOG_INFO("DPDK port %s (%s, %02x:%02x:%02x:%02x:%02x:%02x, MTU %u) serves %s port %d on %u core%s; steering %s, "
+    LOG_INFO("DPDK port %s (%s, %02x:%02x:%02x:%02x:%02x:%02x, MTU %u) serves %s port %d on %u "
+             "core%s; steering %s, "
              "checksums %s, idle %s",
-             port.dev.name, port.dev.driver, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port.dev.mtu_bytes, address,
-             c->client_port, port.dev.lanes, port.dev.lanes == 1 ? "" : "s",
-             port.dev.lanes == 1 ? "not needed" : port.dev.rss ? "by the device" : "in software",
+             port.dev.name, port.dev.driver, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5],
+             port.dev.mtu_bytes, address, c->client_port, port.dev.lanes,
+             port.dev.lanes == 1 ? "" : "s",
+             port.dev.lanes == 1 ? "not needed"
+             : port.dev.rss      ? "by the device"
+                                 : "in software",
              port.dev.tx_checksum ? "by the device" : "in software",
-             c->dpdk_idle == CONFIG_IDLE_POLL             ? "polls"
+             c->dpdk_idle == CONFIG_IDLE_POLL                        ? "polls"
              : port.dev.rx_interrupts && port.stations[0].rx_fd >= 0 ? "sleeps until an interrupt"
-                                                          : "sleeps in short pauses");
+                                                                     : "sleeps in short pauses");
 }
 
 static int port_start(struct server *server)

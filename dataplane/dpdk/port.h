@@ -4,7 +4,8 @@
  * The DPDK port as the server sees it: a table of functions. No DPDK type appears here.
  *
  *      port.c       start and stop: EAL (eal.h), device (device.h), one station per core
- *      station.c    one core: lane (lane.h) <-> TCP (net.h) <-> connections (conn.h); the turn; sleeping
+ *      station.c    one core: lane (lane.h) <-> TCP (net.h) <-> connections (conn.h); the turn;
+ *                   sleeping
  *      telemetry.c  /sengi/cores, /sengi/tcp, /sengi/operations for dpdk-telemetry
  */
 #ifndef SENGI_DATAPLANE_DPDK_PORT_H

@@ -24,7 +24,10 @@
 #define IDLE_SPIN_US 50
 #define PAUSE_US_MIN 20
 #define PAUSE_US_MAX 1000
-/* With an interrupt descriptor; bounds what a lost interrupt costs, and how late the link is looked at. */
+/*
+ * With an interrupt descriptor; bounds what a lost interrupt costs, and how late the link is looked
+ * at.
+ */
 #define INTERRUPT_SLEEP_US_MAX 20000
 
 /* --- limits on connections --- */
@@ -56,7 +59,7 @@ static void station_conn_drop(struct core *core, struct conn *conn)
         return;
     net_close(s->net, conn->net_conn);
     conn->net_conn = NULL;
-    peer_left(s, &conn->peer);
+    peer_left(s, conn_peer(conn));
     conn_detached(core, conn);
 }
 
@@ -97,7 +100,8 @@ static void station_conn_close(struct core *core, struct conn *conn, bool at_onc
     }
 }
 
-static const struct conn_backend station_backend = {station_flush, station_pause, station_conn_close};
+static const struct conn_backend station_backend = {station_flush, station_pause,
+                                                    station_conn_close};
 
 /* --- what TCP reports: the station of this thread --- */
 
@@ -168,7 +172,7 @@ static void on_closed(void *user, struct net_conn *nc, enum net_closed reason)
     struct conn *conn = user;
     CHECK(conn->net_conn == nc && reason != NET_CLOSED_NONE);
     conn->net_conn = NULL;
-    peer_left(here, &conn->peer);
+    peer_left(here, conn_peer(conn));
     conn_detached(here->core, conn);
 }
 
@@ -201,7 +205,8 @@ int station_open(struct station *s, const struct net_config *config, char *error
     s->net = net_create(&own);
     if (!s->net) {
         const char *why = net_config_error(&own);
-        snprintf(error, error_size, "dpdk: %s", why ? why : "out of memory for the connection tables");
+        snprintf(error, error_size, "dpdk: %s",
+                 why ? why : "out of memory for the connection tables");
         return -1;
     }
     s->core->backend = s;
@@ -214,13 +219,15 @@ void station_close(struct station *s)
     s->net = NULL;
 }
 
-/* net_tap looks at its descriptor only after a signal for it was handled. By default any thread gets that signal; let it be this
- * one, so that it is handled before the next poll and nobody else is interrupted. */
+/* net_tap looks at its descriptor only after a signal for it was handled. By default any thread
+ * gets that signal; let it be this one, so that it is handled before the next poll and nobody else
+ * is interrupted. */
 static void own_signals(const struct station *s)
 {
     struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = gettid()};
     if (s->dev->tap && s->rx_fd >= 0 && fcntl(s->rx_fd, F_SETOWN_EX, &owner))
-        LOG_WARN("dpdk: frames of %s are signalled to other threads: %s", s->dev->name, strerror(errno));
+        LOG_WARN("dpdk: frames of %s are signalled to other threads: %s", s->dev->name,
+                 strerror(errno));
 }
 
 /* First turn, in the core's own thread: mempool caches are per registered thread. */
@@ -229,7 +236,8 @@ static void enter(struct station *s)
     s->entered = true;
     here = s;
     if (rte_thread_register())
-        LOG_WARN("dpdk: core %u works without buffer caches: %s", s->index, rte_strerror(rte_errno));
+        LOG_WARN("dpdk: core %u works without buffer caches: %s", s->index,
+                 rte_strerror(rte_errno));
     own_signals(s);
     if (s->cpu < 0)
         return;
@@ -259,19 +267,25 @@ static uint64_t sleep_bound_us(struct station *s, int timeout_ms)
 
 static void sleep_until_work(struct station *s, int timeout_ms)
 {
-    struct pollfd fds[2] = {{.fd = s->core->waker.fd, .events = POLLIN}, {.fd = s->rx_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = s->core->waker.fd, .events = POLLIN},
+                            {.fd = s->rx_fd, .events = POLLIN}};
     uint64_t bound_us = sleep_bound_us(s, timeout_ms);
     if (bound_us == 0)
         return;
     waker_prepare(&s->core->waker);
     if (!core_has_work(s->core) && !lane_has_work(s->lane)) {
-        struct timespec bound = {.tv_sec = (time_t)(bound_us / 1000000), .tv_nsec = (long)(bound_us % 1000000) * 1000};
-        /* Drivers without a separate enable (net_tap) answer -ENOTSUP: their descriptor is always live. */
+        struct timespec bound = {.tv_sec = (time_t)(bound_us / 1000000),
+                                 .tv_nsec = (long)(bound_us % 1000000) * 1000};
+        /*
+         * Drivers without a separate enable (net_tap) answer -ENOTSUP: their descriptor is always
+         * live.
+         */
         if (s->rx_fd >= 0)
             (void)rte_eth_dev_rx_intr_enable(s->dev->id, (uint16_t)s->index);
         lane_count(&lane_counters(s->lane)->sleeps, 1);
         reader_offline();
-        (void)ppoll(fds, s->rx_fd >= 0 ? 2 : 1, &bound, NULL); /* woken, interrupted or timed out: the turn looks itself */
+        /* woken, interrupted or timed out: the turn looks itself */
+        (void)ppoll(fds, s->rx_fd >= 0 ? 2 : 1, &bound, NULL);
         reader_online();
         if (s->rx_fd >= 0)
             (void)rte_eth_dev_rx_intr_disable(s->dev->id, (uint16_t)s->index);

@@ -12,13 +12,15 @@
  *      reader_quiescent
  *
  * Invariants
- *   1. conn->net_conn != NULL exactly while TCP still knows the connection; the connection is detached in the same call
- *      that clears it.
- *   2. Input bytes referred to by the burst lie in frames that are released after the burst has run. Bytes delivered within
- *      net_flush() live only that long: the burst is run before on_data returns.
+ *   1. conn->net_conn != NULL exactly while TCP still knows the connection; the connection is
+ *      detached in the same call that clears it.
+ *   2. Input bytes referred to by the burst lie in frames that are released after the burst has
+ *      run. Bytes delivered within net_flush() live only that long: the burst is run before on_data
+ *      returns.
  *
- * Sleeping (dpdk.idle=sleep): after IDLE_SPIN_US without work the station waits for its waker, for the queue's interrupt
- * descriptor where the driver has one, else no longer than a pause that doubles from PAUSE_US_MIN to PAUSE_US_MAX.
+ * Sleeping (dpdk.idle=sleep): after IDLE_SPIN_US without work the station waits for its waker, for
+ * the queue's interrupt descriptor where the driver has one, else no longer than a pause that
+ * doubles from PAUSE_US_MIN to PAUSE_US_MAX.
  */
 #ifndef SENGI_DATAPLANE_DPDK_STATION_H
 #define SENGI_DATAPLANE_DPDK_STATION_H
@@ -46,16 +48,20 @@ struct station {
     uint32_t pause_us;
 };
 
-/** A station for core; everything else is in place. @return -1: net_config_error() or out of memory, said in error. */
-int station_open(struct station *s, const struct net_config *config, char *error, size_t error_size);
+/**
+ * A station for core; everything else is in place. @return -1: net_config_error() or out of memory,
+ * said in error.
+ */
+int station_open(struct station *s, const struct net_config *config, char *error,
+                 size_t error_size);
 void station_close(struct station *s);
 
 /** One turn; timeout_ms as kernel_turn()'s. Context: the core's thread. */
 void station_turn(struct station *s, int timeout_ms);
 
 /**
- * After the cores' threads have ended, in the thread that stops the server: FIN to every peer, then turns of TCP alone, of all
- * stations alternately since they hand frames to each other.
+ * After the cores' threads have ended, in the thread that stops the server: FIN to every peer, then
+ * turns of TCP alone, of all stations alternately since they hand frames to each other.
  *
  * @return true when nothing is left to be sent or acknowledged.
  */

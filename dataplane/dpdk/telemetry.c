@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * What dpdk-telemetry shows below /sengi. The handlers run in DPDK's telemetry thread and read counters that the cores go on
- * writing: each number is right at some moment, sums are not of one instant.
+ * What dpdk-telemetry shows below /sengi. The handlers run in DPDK's telemetry thread and read
+ * counters that the cores go on writing: each number is right at some moment, sums are not of one
+ * instant.
  */
 #include "dataplane/dpdk/station.h"
 
@@ -15,7 +16,10 @@
 #include "client/wire/opcodes.h"
 #include "dataplane/core.h"
 
-/* Held while a handler runs, so that telemetry_close() returns when none looks at the stations any more. */
+/*
+ * Held while a handler runs, so that telemetry_close() returns when none looks at the stations any
+ * more.
+ */
 static pthread_mutex_t shown_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct station *shown;
 static unsigned shown_count;
@@ -25,7 +29,10 @@ static uint64_t read_relaxed(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* The counters of struct net_counters are plain words of its core; a read may be late, and on a 64-bit host is not torn. */
+/*
+ * The counters of struct net_counters are plain words of its core; a read may be late, and on a
+ * 64-bit host is not torn.
+ */
 static uint64_t read_plain(const uint64_t *counter)
 {
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
@@ -149,11 +156,17 @@ static void show(struct station *stations, unsigned count)
 void telemetry_open(struct station *stations, unsigned count)
 {
     show(stations, count);
-    /* Fails only if a name is taken or telemetry is off (--no-telemetry): then there is nothing to show. */
-    (void)rte_telemetry_register_cmd("/sengi/cores", answer, "Cores at the port. Parameter: a core, for its counters");
-    (void)rte_telemetry_register_cmd("/sengi/tcp", answer, "TCP and IP counters, of all cores or of one (parameter)");
-    (void)rte_telemetry_register_cmd("/sengi/operations", answer,
-                                     "Requests served by opcode, of all cores or of one (parameter)");
+    /*
+     * Fails only if a name is taken or telemetry is off (--no-telemetry): then there is nothing to
+     * show.
+     */
+    (void)rte_telemetry_register_cmd("/sengi/cores", answer,
+                                     "Cores at the port. Parameter: a core, for its counters");
+    (void)rte_telemetry_register_cmd("/sengi/tcp", answer,
+                                     "TCP and IP counters, of all cores or of one (parameter)");
+    (void)rte_telemetry_register_cmd(
+        "/sengi/operations", answer,
+        "Requests served by opcode, of all cores or of one (parameter)");
 }
 
 void telemetry_close(void)

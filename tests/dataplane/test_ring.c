@@ -13,7 +13,10 @@
 
 #include "dataplane/ring.h"
 
-/* Goal: capacity is rounded up, full and empty are told exactly. Method: fill, drain, many times around. */
+/*
+ * Goal: capacity is rounded up, full and empty are told exactly. Method: fill, drain, many times
+ * around.
+ */
 static void a_ring_holds_its_capacity_and_gives_back_in_order(void **state)
 {
     (void)state;
@@ -72,8 +75,9 @@ static void *produce(void *arg)
     return NULL;
 }
 
-/* Goal: what was written before a push is seen after the pop, nothing lost or doubled. Method: two threads, a small
- * ring so that both sides meet full and empty; the consumer frees what it got (TSan and ASan watch the contents). */
+/* Goal: what was written before a push is seen after the pop, nothing lost or doubled. Method: two
+ * threads, a small ring so that both sides meet full and empty; the consumer frees what it got
+ * (TSan and ASan watch the contents). */
 static void a_ring_hands_objects_from_one_thread_to_another(void **state)
 {
     (void)state;

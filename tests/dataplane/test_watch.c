@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* The watch tables against semantics.md section 12: its examples, limits, and a naive model under random steps. */
+/*
+ * The watch tables against semantics.md section 12: its examples, limits, and a naive model under
+ * random steps.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +33,8 @@ static struct {
 static struct watch_owner owners[OWNERS];
 static struct watch_table *table;
 
-static void hear(void *ctx, struct watch_owner *owner, enum watch_event_type type, struct bytes path, uint32_t acl)
+static void hear(void *ctx, struct watch_owner *owner, enum watch_event_type type,
+                 struct bytes path, uint32_t acl)
 {
     assert_ptr_equal(ctx, &heard);
     assert_true(heard.count < OWNERS * 2 && path.size < sizeof(heard.events[0].path));
@@ -114,7 +118,8 @@ static int tear_down(void **state)
         watch_owner_clear(table, &owners[i]);
     watch_check_all(table);
     const struct watch_counters *c = watch_counters(table);
-    int left = c->watches || c->paths || c->bytes || c->owners || c->data_watches || c->child_watches;
+    int left =
+        c->watches || c->paths || c->bytes || c->owners || c->data_watches || c->child_watches;
     watch_table_destroy(table);
     return left;
 }
@@ -132,7 +137,8 @@ static void deleting_a_watched_child_of_a_watched_parent_gives_two_events(void *
     assert_int_equal(watch_counters(table)->watches, 0);
 }
 
-static void persistent_and_recursive_on_a_parent_hear_of_a_creation_and_of_the_children(void **state)
+static void
+persistent_and_recursive_on_a_parent_hear_of_a_creation_and_of_the_children(void **state)
 {
     (void)state;
     add(0, "/w", WATCH_PERSISTENT);
@@ -209,7 +215,10 @@ static void recursive_watches_hear_of_every_descendant_but_not_of_child_lists(vo
     assert_int_equal(heard.events[0].owner, 0);
 }
 
-/* Goal: one event though a recursive watch matches above and the one-shot child watch below; both tables consulted. */
+/*
+ * Goal: one event though a recursive watch matches above and the one-shot child watch below; both
+ * tables consulted.
+ */
 static void a_recursive_ancestor_and_a_child_watch_share_one_deletion_event(void **state)
 {
     (void)state;
@@ -246,7 +255,8 @@ static void removing_by_type_takes_just_that_type(void **state)
     assert_int_equal(drop(0, "/a", 6), ZK_MARSHALLINGERROR);
     assert_int_equal(drop(0, "/b", WATCH_TYPE_ANY), ZK_NOWATCHER);
     assert_int_equal(drop(2, "/a", WATCH_TYPE_ANY), ZK_NOWATCHER);
-    assert_int_equal(watch_remove(table, &owners[0], key_of(""), BYTES_NULL, WATCH_TYPE_ANY), ZK_NOWATCHER);
+    assert_int_equal(watch_remove(table, &owners[0], key_of(""), BYTES_NULL, WATCH_TYPE_ANY),
+                     ZK_NOWATCHER);
     for (int type = WATCH_TYPE_CHILDREN; type <= WATCH_TYPE_PERSISTENT_RECURSIVE; type++) {
         if (type == WATCH_TYPE_ANY)
             continue;
@@ -268,7 +278,8 @@ static void limits_refuse_and_leave_everything_as_it_was(void **state)
     char path[2048];
     for (int i = 0; i < 10; i++) {
         snprintf(path, sizeof(path), "/n%d", i);
-        int error = watch_add(small, &owners[i < 5 ? 0 : 1], key_of(path), bytes_of(path), WATCH_DATA);
+        int error =
+            watch_add(small, &owners[i < 5 ? 0 : 1], key_of(path), bytes_of(path), WATCH_DATA);
         assert_int_equal(error, i < 4 || i == 5 || i == 6 ? 0 : -1);
         watch_check_all(small);
     }
@@ -278,7 +289,8 @@ static void limits_refuse_and_leave_everything_as_it_was(void **state)
     memset(path, 'x', sizeof(path));
     path[0] = '/';
     path[sizeof(path) - 1] = 0;
-    assert_int_equal(watch_add(small, &owners[0], key_of(path), bytes_of(path), WATCH_RECURSIVE), -1);
+    assert_int_equal(watch_add(small, &owners[0], key_of(path), bytes_of(path), WATCH_RECURSIVE),
+                     -1);
     assert_int_equal(watch_counters(small)->watches, 2);
     assert_int_equal(watch_counters(small)->refused, 5);
     watch_check_all(small);
@@ -286,12 +298,12 @@ static void limits_refuse_and_leave_everything_as_it_was(void **state)
     watch_table_destroy(small);
 }
 
-/* Goal: 50 000 watchers of one path are told once each and cost nothing afterwards; the hash tables have grown past
- * their first chunk meanwhile. */
+/* Goal: 50 000 watchers of one path are told once each and cost nothing afterwards; the hash tables
+ * have grown past their first chunk meanwhile. */
 static unsigned flood_count;
 
-static void flood_hear(void *ctx, struct watch_owner *owner, enum watch_event_type type, struct bytes path,
-                       uint32_t acl)
+static void flood_hear(void *ctx, struct watch_owner *owner, enum watch_event_type type,
+                       struct bytes path, uint32_t acl)
 {
     (void)path, (void)acl;
     assert_int_equal(type, EVENT_NODE_DATA_CHANGED);
@@ -305,14 +317,20 @@ static void a_flood_of_watchers_is_told_once_each(void **state)
     enum { MANY = 50000 };
     struct watch_owner *many = calloc(MANY, sizeof(*many));
     for (int i = 0; i < MANY; i++) {
-        assert_int_equal(watch_add(table, &many[i], key_of("/hot"), bytes_of("/hot"), WATCH_DATA), 0);
+        assert_int_equal(watch_add(table, &many[i], key_of("/hot"), bytes_of("/hot"), WATCH_DATA),
+                         0);
         char path[32];
         snprintf(path, sizeof(path), "/own/%d", i);
-        assert_int_equal(watch_add(table, &many[i], key_of(path), bytes_of(path), WATCH_PERSISTENT), 0);
+        assert_int_equal(watch_add(table, &many[i], key_of(path), bytes_of(path), WATCH_PERSISTENT),
+                         0);
     }
     watch_check_all(table);
-    struct tree_change change = {.kind = CHANGE_DATA, .path = (const uint8_t *)"/hot", .path_size = 4,
-                                 .parent_size = 1, .key = key_of("/hot"), .parent_key = key_of("/")};
+    struct tree_change change = {.kind = CHANGE_DATA,
+                                 .path = (const uint8_t *)"/hot",
+                                 .path_size = 4,
+                                 .parent_size = 1,
+                                 .key = key_of("/hot"),
+                                 .parent_key = key_of("/")};
     flood_count = 0;
     watch_fire(table, &change, flood_hear, many);
     assert_int_equal(flood_count, MANY);
@@ -329,8 +347,9 @@ static void a_flood_of_watchers_is_told_once_each(void **state)
 /* --- the naive model: modes[owner][path], and semantics.md 12.2 and 12.3 word for word --- */
 
 static const char *const universe[] = {
-    "/", "", "/a", "/b", "/ab", "/a/b", "/a/bc", "/a/b/c", "/a/b/c/d", "/b/a", "/b/a/c", "/c", "/c/c", "/c/c/c",
-    "/c/c/c/c", "/c/c/c/c/c", "/d", "/d/e", "/d/ef", "/d/e/f", "/a/x", "/a/y", "/a/z", "/zookeeper"};
+    "/",        "",     "/a",     "/b",     "/ab",  "/a/b",   "/a/bc",    "/a/b/c",
+    "/a/b/c/d", "/b/a", "/b/a/c", "/c",     "/c/c", "/c/c/c", "/c/c/c/c", "/c/c/c/c/c",
+    "/d",       "/d/e", "/d/ef",  "/d/e/f", "/a/x", "/a/y",   "/a/z",     "/zookeeper"};
 #define PATHS (sizeof(universe) / sizeof(universe[0]))
 static unsigned modes[OWNERS][PATHS];
 static bool collected[OWNERS];
@@ -345,15 +364,16 @@ static bool is_ancestor(const char *ancestor, const char *path)
     return size > 0 && strncmp(ancestor, path, size) == 0 && path[size] == '/';
 }
 
-static void model_trigger(bool data_table, const char *path, enum watch_event_type type, uint32_t acl,
-                          const bool *skip)
+static void model_trigger(bool data_table, const char *path, enum watch_event_type type,
+                          uint32_t acl, const bool *skip)
 {
     unsigned once = data_table ? WATCH_DATA : WATCH_CHILD;
     for (unsigned o = 0; o < OWNERS; o++) {
         bool hit = false;
         for (unsigned p = 0; p < PATHS; p++) {
             unsigned *m = &modes[o][p];
-            if (strcmp(universe[p], path) == 0 && (*m & (once | WATCH_PERSISTENT | (data_table ? WATCH_RECURSIVE : 0)))) {
+            if (strcmp(universe[p], path) == 0 &&
+                (*m & (once | WATCH_PERSISTENT | (data_table ? WATCH_RECURSIVE : 0)))) {
                 hit = true;
                 *m &= ~once;
             }
@@ -364,7 +384,7 @@ static void model_trigger(bool data_table, const char *path, enum watch_event_ty
         if (hit && !(skip && skip[o])) {
             struct event *e = &expected[expected_count++];
             *e = (struct event){.owner = o, .type = type, .acl = acl};
-            strcpy(e->path, path);
+            memcpy(e->path, path, strlen(path) + 1);
         }
     }
 }
@@ -380,7 +400,8 @@ static void model_fire(enum change_kind kind, const char *path)
         model_trigger(true, path, EVENT_NODE_DATA_CHANGED, 100, NULL);
         return;
     }
-    model_trigger(true, path, kind == CHANGE_CREATED ? EVENT_NODE_CREATED : EVENT_NODE_DELETED, 100, NULL);
+    model_trigger(true, path, kind == CHANGE_CREATED ? EVENT_NODE_CREATED : EVENT_NODE_DELETED, 100,
+                  NULL);
     if (kind == CHANGE_DELETED) {
         bool first[OWNERS];
         memcpy(first, collected, sizeof(first));
@@ -389,11 +410,15 @@ static void model_fire(enum change_kind kind, const char *path)
     model_trigger(false, parent, EVENT_NODE_CHILDREN_CHANGED, 200, NULL);
 }
 
-/* By step (the changed path's events come first), then by owner: order among connections is not specified. */
+/*
+ * By step (the changed path's events come first), then by owner: order among connections is not
+ * specified.
+ */
 static int event_compare(const void *a, const void *b)
 {
     const struct event *x = a, *y = b;
-    bool late_x = x->type == EVENT_NODE_CHILDREN_CHANGED, late_y = y->type == EVENT_NODE_CHILDREN_CHANGED;
+    bool late_x = x->type == EVENT_NODE_CHILDREN_CHANGED,
+         late_y = y->type == EVENT_NODE_CHILDREN_CHANGED;
     return late_x != late_y ? late_x - late_y : (int)x->owner - (int)y->owner;
 }
 
@@ -437,7 +462,8 @@ static void compare_counters(void)
 
 static unsigned type_mask(int type)
 {
-    static const unsigned masks[] = {0, WATCH_CHILD, WATCH_DATA, 15, WATCH_PERSISTENT, WATCH_RECURSIVE};
+    static const unsigned masks[] = {0,  WATCH_CHILD,      WATCH_DATA,
+                                     15, WATCH_PERSISTENT, WATCH_RECURSIVE};
     return masks[type];
 }
 
@@ -499,10 +525,13 @@ static void random_steps_agree_with_the_naive_model(void **state)
 
 /* --- the walks behind wchc and wchp --- */
 
+#define WALK_BYTES 64
+
 static void visit_path(void *ctx, struct bytes path)
 {
-    strncat(ctx, (const char *)path.data, path.size);
-    strcat(ctx, " ");
+    char *text = ctx;
+    size_t size = strlen(text);
+    snprintf(text + size, WALK_BYTES - size, "%.*s ", (int)path.size, (const char *)path.data);
 }
 
 static void visit_pair(void *ctx, struct bytes path, const struct watch_owner *owner)
@@ -518,7 +547,7 @@ static void walks_show_the_data_table_only(void **state)
     add(0, "/c", WATCH_CHILD);
     add(1, "/c", WATCH_CHILD);
     add(2, "/r", WATCH_RECURSIVE);
-    char text[64] = "";
+    char text[WALK_BYTES] = "";
     unsigned seen = 0;
     for (struct watch_owner *o = watch_owner_first(table); o; o = watch_owner_next(o), seen++)
         watch_owner_paths(table, o, visit_path, text);

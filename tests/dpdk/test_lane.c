@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Lanes over a net_ring device, whose queues give back what is sent to them: steering, what goes to every lane, full
- * rings, order of frames that were refused, and that no mbuf is ever lost. Needs neither root nor huge pages.
+ * Lanes over a net_ring device, whose queues give back what is sent to them: steering, what goes to
+ * every lane, full rings, order of frames that were refused, and that no mbuf is ever lost. Needs
+ * neither root nor huge pages.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -99,7 +100,8 @@ static int set_up(void **state)
     struct device_config config = {.name = "net_ring0", .mtu_bytes = 1500, .lanes = LANES};
     memset(woken, 0, sizeof(woken));
     memset(&dev, 0, sizeof(dev));
-    if (device_open(&dev, &config, error, sizeof(error)) || lanes_create(&dev, lanes, note_woken, &dev)) {
+    if (device_open(&dev, &config, error, sizeof(error)) ||
+        lanes_create(&dev, lanes, note_woken, &dev)) {
         print_error("%s\n", error);
         return -1;
     }
@@ -129,7 +131,8 @@ static int tear_down(void **state)
     int result = 0;
     for (unsigned i = 0; i < 2 * LANES; i++)
         if (rte_mempool_in_use_count(pools[i])) {
-            print_error("%u mbufs of %s are lost\n", rte_mempool_in_use_count(pools[i]), pools[i]->name);
+            print_error("%u mbufs of %s are lost\n", rte_mempool_in_use_count(pools[i]),
+                        pools[i]->name);
             result = -1;
         }
     (void)rte_eth_dev_stop(dev.id);
@@ -149,7 +152,10 @@ static void a_frame_reaches_the_lane_that_owns_its_flow_whichever_queue_it_came_
             inject(queue, frame);
         }
     }
-    /* Lane 0 hands one over; lane 1 takes it and hands one over; lane 0 takes that in its next turn. */
+    /*
+     * Lane 0 hands one over; lane 1 takes it and hands one over; lane 0 takes that in its next
+     * turn.
+     */
     assert_int_equal(lane_receive(lanes[0], &frames), 1);
     assert_int_equal(number_of(&frames[0]), 0);
     assert_int_equal(woken[1], 1);
@@ -187,7 +193,8 @@ static void a_chained_frame_arrives_in_one_piece(void **state)
     uint8_t frame[FRAME_BYTES];
     struct net_frame *frames;
     segment(frame, port_for(0), 7);
-    struct rte_mbuf *head = rte_pktmbuf_alloc(dev.rx_pool[0]), *tail = rte_pktmbuf_alloc(dev.rx_pool[0]);
+    struct rte_mbuf *head = rte_pktmbuf_alloc(dev.rx_pool[0]),
+                    *tail = rte_pktmbuf_alloc(dev.rx_pool[0]);
     memcpy(rte_pktmbuf_append(head, 30), frame, 30);
     memcpy(rte_pktmbuf_append(tail, FRAME_BYTES - 30), frame + 30, FRAME_BYTES - 30);
     assert_int_equal(rte_pktmbuf_chain(head, tail), 0);
@@ -209,7 +216,8 @@ static void a_full_ring_to_another_lane_drops_and_counts(void **state)
             (void)lane_receive(lanes[0], &frames);
     }
     (void)lane_receive(lanes[0], &frames);
-    uint64_t dropped = COUNTER(0, dropped_arrived_full), handed = COUNTER(0, handed_over), taken = 0;
+    uint64_t dropped = COUNTER(0, dropped_arrived_full), handed = COUNTER(0, handed_over),
+             taken = 0;
     assert_true(dropped > 0);
     assert_int_equal(dropped + handed, LANE_RING_ENTRIES + 100);
     for (unsigned n; (n = lane_receive(lanes[1], &frames)) > 0; lane_release(lanes[1]))
@@ -228,8 +236,9 @@ static bool send_number(struct net_output *output, uint16_t number)
     return true;
 }
 
-/* Goal: a device that takes no more loses nothing and mixes nothing up; then frame_alloc refuses. Method: send without
- * receiving until that happens, then receive all: each number once, in order. */
+/* Goal: a device that takes no more loses nothing and mixes nothing up; then frame_alloc refuses.
+ * Method: send without receiving until that happens, then receive all: each number once, in
+ * order. */
 static void frames_that_the_device_refuses_are_kept_in_order(void **state)
 {
     (void)state;
@@ -274,7 +283,9 @@ static void with_the_link_down_refused_frames_are_dropped(void **state)
 int main(void)
 {
     char error[512], words[128];
-    snprintf(words, sizeof(words), "--no-huge --no-pci --no-shconf --no-telemetry --file-prefix=sengi-test-%d --vdev=net_ring0",
+    snprintf(words, sizeof(words),
+             "--no-huge --no-pci --no-shconf --no-telemetry --file-prefix=sengi-test-%d "
+             "--vdev=net_ring0",
              getpid());
     if (eal_start(words, 512, error, sizeof(error))) {
         fprintf(stderr, "%s\n", error);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* An ensemble of one: order, window, failure; and random events against a model that remembers every proposal. */
+/*
+ * An ensemble of one: order, window, failure; and random events against a model that remembers
+ * every proposal.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,7 +34,8 @@ static int start(struct zab *z, zxid_t last)
 
 static int propose(struct zab *z, uint32_t bytes)
 {
-    struct zab_event event = {.kind = ZAB_PROPOSE, .propose.zxid = zab_next_zxid(z), .propose.entry.size = bytes};
+    struct zab_event event = {
+        .kind = ZAB_PROPOSE, .propose.zxid = zab_next_zxid(z), .propose.entry.size = bytes};
     return zab_step(z, &event, &ready);
 }
 
@@ -63,7 +67,10 @@ static void a_fresh_server_leads_in_epoch_0_and_begins_with_zxid_1(void **state)
     free(z);
 }
 
-/* Goal: an acknowledged write is on stable storage (G4): nothing is committed before PERSISTED, all of it after. */
+/*
+ * Goal: an acknowledged write is on stable storage (G4): nothing is committed before PERSISTED, all
+ * of it after.
+ */
 static void a_proposal_is_committed_when_persisted_and_not_before(void **state)
 {
     (void)state;
@@ -146,7 +153,10 @@ static void after_a_failed_flush_nothing_is_proposed_or_committed(void **state)
     free(z);
 }
 
-/* ZooKeeper standing alone just adds 1 (see zab.h); hazards.md ZOOKEEPER-1277: it must not stop serving there. */
+/*
+ * ZooKeeper standing alone just adds 1 (see zab.h); hazards.md ZOOKEEPER-1277: it must not stop
+ * serving there.
+ */
 static void the_counter_rolls_over_into_the_next_epoch(void **state)
 {
     (void)state;
@@ -273,13 +283,14 @@ static uint64_t model_open_bytes(const struct model *m)
     return sum;
 }
 
-static void model_propose(struct model *m, struct zab *z, uint32_t proposals_max, uint64_t bytes_max)
+static void model_propose(struct model *m, struct zab *z, uint32_t proposals_max,
+                          uint64_t bytes_max)
 {
     uint32_t size = draw(10) ? draw(100) : draw(600), open = m->proposed - m->committed;
-    int want = m->failed                                                                ? ZAB_EFAILED
-               : open == 0                                                              ? 0
-               : open == proposals_max || model_open_bytes(m) + size > bytes_max        ? ZAB_BUSY
-                                                                                        : 0;
+    int want = m->failed                                                         ? ZAB_EFAILED
+               : open == 0                                                       ? 0
+               : open == proposals_max || model_open_bytes(m) + size > bytes_max ? ZAB_BUSY
+                                                                                 : 0;
     struct zab_event event = {.kind = ZAB_PROPOSE, .propose.zxid = m->base + m->proposed + 1,
                               .propose.entry.size = size};
     assert_int_equal(zab_can_propose(z, size), want);
@@ -305,7 +316,9 @@ static void model_run(uint64_t run)
         } else if (what < 990) {
             uint32_t upto = m.committed + draw(m.proposed - m.committed + 1);
             persisted(z, m.base + (draw(8) ? upto : draw(upto + 1)));
-            /* A lagging report changes nothing, so the model reads what may at most be committed. */
+            /*
+             * A lagging report changes nothing, so the model reads what may at most be committed.
+             */
             assert_true(ready.commit >= m.base + m.committed && ready.commit <= m.base + upto);
             assert_true(!m.failed || ready.commit == m.base + m.committed);
             m.committed = (uint32_t)(ready.commit - m.base);
@@ -332,7 +345,10 @@ static void random_events_agree_with_the_model(void **state)
         model_run(run);
 }
 
-/* Goal: no hidden input. Method: the same events to two replicas in differently dirtied memory give the same ready. */
+/*
+ * Goal: no hidden input. Method: the same events to two replicas in differently dirtied memory give
+ * the same ready.
+ */
 static void same_state_and_event_give_the_same_ready(void **state)
 {
     (void)state;
@@ -352,8 +368,9 @@ static void same_state_and_event_give_the_same_ready(void **state)
             event = (struct zab_event){.kind = ZAB_PROPOSE, .propose.zxid = zab_next_zxid(x),
                                        .propose.entry.size = draw(60)};
         else if (draw(2))
-            event = (struct zab_event){.kind = ZAB_PERSISTED,
-                                       .persisted.zxid = s.committed + draw((uint32_t)(s.proposed - s.committed) + 1)};
+            event = (struct zab_event){
+                .kind = ZAB_PERSISTED,
+                .persisted.zxid = s.committed + draw((uint32_t)(s.proposed - s.committed) + 1)};
         memset(&first, 0, sizeof(first));
         memset(&ready, 0, sizeof(ready));
         int error = zab_step(x, &event, &first);
