@@ -11,8 +11,8 @@
 #include "client/wire/check.h"
 #include "dataplane/core.h"
 
-/* The shape of exists, getData, getChildren and getChildren2, read in place: path, watch. getACL's, without the watch, is
- * left to request_decode(), as is everything malformed or null. */
+/* The shape of exists, getData, getChildren and getChildren2, read in place: path, watch. getACL's,
+ * without the watch, is left to request_decode(), as is everything malformed or null. */
 static bool decode_path_watch(struct bytes body, struct request *out)
 {
     if (body.size < 5)
@@ -27,7 +27,8 @@ static bool decode_path_watch(struct bytes body, struct request *out)
 
 static bool names_a_znode(const struct opcode_info *info)
 {
-    return info && info->class == CLASS_READ && info->number != OP_MULTI_READ && info->number != OP_WHO_AM_I;
+    return info && info->class == CLASS_READ && info->number != OP_MULTI_READ &&
+           info->number != OP_WHO_AM_I;
 }
 
 bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size)
@@ -54,8 +55,8 @@ bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, 
     return true;
 }
 
-void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid, struct bytes body,
-               struct op *op)
+void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
+               struct bytes body, struct op *op)
 {
     if (core->burst_count == BURST_ITEMS_MAX)
         burst_run(core);
@@ -74,7 +75,10 @@ void burst_add(struct core *core, struct conn *conn, const struct opcode_info *i
         item->key = tree_key_of(core->secret, item->request.path);
         index_prefetch(core->index_of_tree, item->key);
     }
-    /* Ids that an auth packet adds count for everything behind it, also for what goes to the control core. */
+    /*
+     * Ids that an auth packet adds count for everything behind it, also for what goes to the
+     * control core.
+     */
     if (info && info->class == CLASS_CONN && info->number != OP_PING)
         burst_run(core);
 }

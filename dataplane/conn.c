@@ -54,7 +54,8 @@ static void timed_unlink(struct conn *conn)
     conn->timed_link = NULL;
 }
 
-struct conn *conn_open(struct core *core, const struct conn_backend *backend, const struct sockaddr *peer)
+struct conn *conn_open(struct core *core, const struct conn_backend *backend,
+                       const struct sockaddr *peer)
 {
     struct conn *conn = calloc(1, sizeof *conn);
     if (!conn)
@@ -192,7 +193,9 @@ void conn_close(struct core *core, struct conn *conn, bool at_once)
 
 void conn_hangup(struct core *core, struct conn *conn)
 {
-    /* A four-letter word's client may have shut down its sending side: its answer still goes out. */
+    /*
+     * A four-letter word's client may have shut down its sending side: its answer still goes out.
+     */
     if (conn->state == CONN_CLOSING && conn->out_bytes)
         return;
     if (conn->state == CONN_NEW && conn->input_closed && conn->ops_in_flight)
@@ -230,8 +233,8 @@ static bool op_is_barrier(const struct opcode_info *info)
     return info->class == CLASS_CONTROL || info->number == OP_CLOSE_SESSION;
 }
 
-static struct op *request_copy(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
-                               struct bytes body)
+static struct op *request_copy(struct core *core, struct conn *conn, const struct opcode_info *info,
+                               int32_t xid, struct bytes body)
 {
     struct op *op = op_new(OP_REQUEST, body.size);
     if (!op)
@@ -260,7 +263,9 @@ static void request_submit(struct core *core, struct conn *conn, struct op *op)
     core_submit(core, op);
 }
 
-/* enforce.auth.enabled: has the connection an id of one of the schemes? (client-protocol.md 11.3) */
+/*
+ * enforce.auth.enabled: has the connection an id of one of the schemes? (client-protocol.md 11.3)
+ */
 static bool auth_sufficient(const struct config *config, const struct auth_set *auth)
 {
     const char *scheme = config->enforce_auth_schemes;
@@ -274,14 +279,18 @@ static bool auth_sufficient(const struct config *config, const struct auth_set *
     return false;
 }
 
-static bool auth_missing(const struct core *core, const struct conn *conn, const struct opcode_info *info)
+static bool auth_missing(const struct core *core, const struct conn *conn,
+                         const struct opcode_info *info)
 {
     const struct config *config = &core->server->config;
-    return UNLIKELY(core->auth_enforced) && info && info->number != OP_AUTH && info->number != OP_SASL &&
-           !auth_sufficient(config, conn->auth);
+    return UNLIKELY(core->auth_enforced) && info && info->number != OP_AUTH &&
+           info->number != OP_SASL && !auth_sufficient(config, conn->auth);
 }
 
-/* Auth and sasl packets do not (client-protocol.md section 13.4): a client that only repeats them expires. */
+/*
+ * Auth and sasl packets do not (client-protocol.md section 13.4): a client that only repeats them
+ * expires.
+ */
 static bool renews_session(const struct opcode_info *info)
 {
     return !info || (info->number != OP_AUTH && info->number != OP_SASL);
@@ -293,7 +302,8 @@ static bool ends_input(const struct opcode_info *info)
     return !info || info == &serve_refused || info->number == OP_CLOSE_SESSION;
 }
 
-static void conn_request(struct core *core, struct conn *conn, int32_t xid, int32_t type, struct bytes body)
+static void conn_request(struct core *core, struct conn *conn, int32_t xid, int32_t type,
+                         struct bytes body)
 {
     const struct opcode_info *info = opcode_find(type);
     if (info && info->class == CLASS_INTERNAL)
@@ -301,7 +311,8 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
     if (auth_missing(core, conn, info))
         info = &serve_refused;
     if (LIKELY(renews_session(info)))
-        atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+        atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms,
+                              memory_order_relaxed);
     if (ends_input(info))
         conn->input_closed = true;
     bool in_control = op_in_control(info);
@@ -355,7 +366,9 @@ static void connect_request(struct core *core, struct conn *conn, struct bytes f
     op->session_id = request.session;
     op->timeout_ms = server_clamp_timeout(core->server, request.timeout_ms);
     op->start_us = core->now_us;
-    /* Another length never equals the 16 bytes of a password; err carries that to the control core. */
+    /*
+     * Another length never equals the 16 bytes of a password; err carries that to the control core.
+     */
     if (request.passwd.size == PASSWD_BYTES)
         memcpy(op->passwd, request.passwd.data, PASSWD_BYTES);
     else
@@ -367,13 +380,16 @@ static void connect_request(struct core *core, struct conn *conn, struct bytes f
 
 static void connect_complete(struct core *core, struct conn *conn, struct op *op)
 {
-    /* The session is the connection's from here on, also if it has closed: it is released when the conn is freed. */
+    /*
+     * The session is the connection's from here on, also if it has closed: it is released when the
+     * conn is freed.
+     */
     conn->session = op->session;
     if (conn->state == CONN_CLOSED)
         return;
     uint8_t frame[CONNECT_RESPONSE_BYTES_MAX];
-    size_t size = connect_response_write(frame, op->session ? op->session_id : 0, op->timeout_ms, op->passwd,
-                                         conn->has_read_only, false);
+    size_t size = connect_response_write(frame, op->session ? op->session_id : 0, op->timeout_ms,
+                                         op->passwd, conn->has_read_only, false);
     uint8_t *room = conn_room(core, conn, size);
     if (!room)
         return;
@@ -411,8 +427,9 @@ static void conn_frame(struct core *core, struct conn *conn, struct bytes frame)
         conn_close(core, conn, true);
         return;
     }
-    conn_request(core, conn, (int32_t)be32_load(frame.data), (int32_t)be32_load(frame.data + 4),
-                 (struct bytes){frame.data + REQUEST_HEADER_BYTES, frame.size - REQUEST_HEADER_BYTES});
+    conn_request(
+        core, conn, (int32_t)be32_load(frame.data), (int32_t)be32_load(frame.data + 4),
+        (struct bytes){frame.data + REQUEST_HEADER_BYTES, frame.size - REQUEST_HEADER_BYTES});
 }
 
 /* Nothing holds up a read of this connection: it may join the burst as it is. */
@@ -478,7 +495,10 @@ static size_t conn_parse(struct core *core, struct conn *conn, const uint8_t *by
     return conn->input_closed || core->draining ? n : used;
 }
 
-/* Keeps bytes that cannot be looked at yet; memory follows what was received, never what was announced (C3). */
+/*
+ * Keeps bytes that cannot be looked at yet; memory follows what was received, never what was
+ * announced (C3).
+ */
 static bool input_keep(struct conn *conn, const uint8_t *bytes, size_t n)
 {
     size_t wanted = conn->input_size + n;
@@ -626,7 +646,9 @@ void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
 {
     uint64_t ms = start_us == core->now_us ? 0 : (core->now_us - start_us) / 1000;
     conn->stats.last_op = info ? info->lop : "NA";
-    conn->stats.last_cxid = xid;
+    /* As in Java, pings and other negative xids leave the last one standing. */
+    if (xid >= 0)
+        conn->stats.last_cxid = xid;
     conn->stats.last_zxid = zxid;
     conn->stats.last_response_ms = core->now_ms;
     conn->stats.latency_ms_last = ms;
@@ -657,7 +679,8 @@ void conn_note_quick(struct core *core, struct conn *conn)
     conn->stats.latency_count += conn->quick_replies;
     conn->stats.latency_ms_min = conn->stats.latency_ms_last = 0;
     conn->stats.last_op = opcode_at(OPX_GET_DATA)->lop;
-    conn->stats.last_cxid = conn->quick_xid;
+    if (conn->quick_xid >= 0)
+        conn->stats.last_cxid = conn->quick_xid;
     conn->stats.last_zxid = core->visible;
     conn->stats.last_response_ms = core->now_ms;
     conn->quick_replies = 0;

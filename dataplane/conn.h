@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * A client connection: bytes in -> frames -> requests -> replies -> bytes out. The same for every backend.
+ * A client connection: bytes in -> frames -> requests -> replies -> bytes out. The same for every
+ * backend.
  *
- *   backend (kernel.c, dpdk/port.c)          connection (conn.c)                    elsewhere
- *   readable --conn_input(bytes)-->  handshake, four-letter word, frames --+--> burst.c   reads, watches, pings
- *                                                                          +--> op ring   writes, sync, ...
- *   writable <--backend->flush()---  output chunks  <-- replies, events <--+--- drained batches
+ *   backend (kernel.c, dpdk/station.c)     connection (conn.c)           elsewhere
+ *   readable --conn_input()--> handshake, word, frames --+--> burst.c   reads, watches, pings
+ *                                                        +--> op ring   writes, sync, ...
+ *   writable <--flush()------- output chunks <-- replies, events <--+--- drained batches
  *
  * Invariants (G2)
- *   C1  Requests are answered in the order they came. While ops are in flight (ops_in_flight > 0), a request that is
- *       served on this core waits in `waiting`; once something waits, everything behind it waits too.
- *   C2  A connection is freed at the end of a turn, when its backend is done with it, nothing of it is in the burst or in
- *       flight, and the control core has let go of it (OP_DETACH came back). Until then pointers to it stay valid.
- *   C3  Before a session exists the connection holds no more memory than the bytes it has sent, rounded up to
- *       INPUT_BYTES_FIRST or doubled (G6).
- *   C4  Output beyond output_pause_bytes stops reading; beyond output_bytes_max the connection is cut: events are never
- *       skipped (G3).
+ *   C1  Requests are answered in the order they came. While ops are in flight (ops_in_flight > 0),
+ *       a request that is served on this core waits in `waiting`; once something waits, everything
+ *       behind it waits too.
+ *   C2  A connection is freed at the end of a turn, when its backend is done with it, nothing of it
+ *       is in the burst or in flight, and the control core has let go of it (OP_DETACH came back).
+ *       Until then pointers to it stay valid.
+ *   C3  Before a session exists the connection holds no more memory than the bytes it has sent,
+ *       rounded up to INPUT_BYTES_FIRST or doubled (G6).
+ *   C4  Output beyond output_pause_bytes stops reading; beyond output_bytes_max the connection is
+ *       cut: events are never skipped (G3).
  *
  * Context: everything here is for the data core that owns the connection.
  */
@@ -37,28 +40,45 @@ struct session;
 #define OUTPUT_CHUNK_BYTES 16384
 /* Bytes queued to one peer beyond which we stop reading from it. */
 #define OUTPUT_PAUSE_BYTES (1u << 20)
-/* Bytes queued to one peer beyond which it is cut: a reader this slow cannot be told every event. */
+/*
+ * Bytes queued to one peer beyond which it is cut: a reader this slow cannot be told every event.
+ */
 #define OUTPUT_BYTES_MAX (64u << 20)
-/* Bytes queued to all peers of a core; above, whoever has more than OUTPUT_PAUSE_BYTES queued and adds to it is cut. */
+/*
+ * Bytes queued to all peers of a core; above, whoever has more than OUTPUT_PAUSE_BYTES queued and
+ * adds to it is cut.
+ */
 #define OUTPUT_TOTAL_BYTES_MAX (512ull << 20)
-/* A single reply above this is answered with ZK_MARSHALLINGERROR instead (hazards.md section 0, row J). */
+/*
+ * A single reply above this is answered with ZK_MARSHALLINGERROR instead (hazards.md section 0, row
+ * J).
+ */
 #define REPLY_BYTES_MAX (256u << 20)
 #define MULTI_READ_REPLY_BYTES_MAX (16u << 20)
 /* Requests of one connection that may be in flight or waiting before we stop reading from it. */
 #define REQUESTS_PENDING_MAX 1024
 #define REQUESTS_PENDING_BYTES_MAX (4u << 20)
 
-/** Text of an address as Java prints it, without port: IPv4 as usual (mapped ones too), IPv6 as eight groups. */
+/**
+ * Text of an address as Java prints it, without port: IPv4 as usual (mapped ones too), IPv6 as
+ * eight groups.
+ */
 #define CONN_ADDRESS_BYTES 64
 void conn_address_format(const struct sockaddr_storage *peer, char text[CONN_ADDRESS_BYTES]);
 
 /** How a connection reaches its peer; one per backend. */
 struct conn_backend {
-    /** Send what is queued (conn->out). What the peer does not take stays queued; the backend calls again when it can. */
+    /**
+     * Send what is queued (conn->out). What the peer does not take stays queued; the backend calls
+     * again when it can.
+     */
     void (*flush)(struct core *core, struct conn *conn);
     /** Stop or resume giving input. */
     void (*pause)(struct core *core, struct conn *conn, bool paused);
-    /** Half-close behind the queued output, or drop at once; conn_detached() follows, perhaps within the call. */
+    /**
+     * Half-close behind the queued output, or drop at once; conn_detached() follows, perhaps within
+     * the call.
+     */
     void (*close)(struct core *core, struct conn *conn, bool at_once);
 };
 
@@ -81,9 +101,11 @@ struct conn {
     const struct conn_backend *backend;
     enum conn_state state;
     bool has_read_only; /* the ConnectRequest had the optional byte */
-    bool paused;        /* input stopped: handshake, output or pending requests above their limits */
+    bool paused;        /* input stopped: handshake, output or pending requests above their
+                         * limits */
     bool input_closed;  /* nothing behind the last request is looked at */
-    bool barrier;       /* an op in flight that nothing may overtake (CLASS_CONTROL, closeSession) */
+    bool barrier;       /* an op in flight that nothing may overtake (CLASS_CONTROL,
+                         * closeSession) */
     bool detached;      /* the backend is done */
     bool cut;           /* output over its limit or out of memory: closed at the end of the turn */
     bool resume;        /* in core->resume */
@@ -136,13 +158,15 @@ static inline const struct sockaddr_storage *conn_peer(const struct conn *conn)
 }
 
 /** A new connection of this core. @param peer copied. NULL: out of memory. */
-struct conn *conn_open(struct core *core, const struct conn_backend *backend, const struct sockaddr *peer);
+struct conn *conn_open(struct core *core, const struct conn_backend *backend,
+                       const struct sockaddr *peer);
 
 /**
  * Bytes from the peer, in order.
  *
- * Whole frames are decoded in place and join the core's burst: `bytes` must stay valid until the next burst_run(). What
- * cannot be looked at yet (a partial frame, or frames behind a handshake) is copied.
+ * Whole frames are decoded in place and join the core's burst: `bytes` must stay valid until the
+ * next burst_run(). What cannot be looked at yet (a partial frame, or frames behind a handshake) is
+ * copied.
  * @return n, or 0 when input is paused: then the backend keeps the bytes until it is resumed.
  */
 size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n);
@@ -152,31 +176,38 @@ void conn_keep_input(struct core *core, struct conn *conn, const uint8_t *bytes,
 
 /** The peer will send no more, or the backend failed. */
 void conn_hangup(struct core *core, struct conn *conn);
-/** The backend is done with the connection: no call of the backend's will follow. Frees it when C2 allows. */
+/**
+ * The backend is done with the connection: no call of the backend's will follow. Frees it when C2
+ * allows.
+ */
 void conn_detached(struct core *core, struct conn *conn);
 
 /** End a connection from our side: behind its queued output, or at once. */
 void conn_close(struct core *core, struct conn *conn, bool at_once);
 
-/** Contiguous room for n bytes of output, or NULL (out of memory or over the cap: the connection is cut at the end of the
- * turn; calls no backend and no watch table, so that events can be queued from within watch_fire()). */
+/** Contiguous room for n bytes of output, or NULL (out of memory or over the cap: the connection is
+ * cut at the end of the turn; calls no backend and no watch table, so that events can be queued
+ * from within watch_fire()). */
 uint8_t *conn_room(struct core *core, struct conn *conn, size_t n);
 /** Queue a reply frame with a ready body. */
-void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err, const void *body,
-                size_t size);
+void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err,
+                const void *body, size_t size);
 /** After output was sent: drop `n` bytes from the queue's front. */
 void conn_output_sent(struct core *core, struct conn *conn, size_t n);
 
 /** Drop all queued output. */
 void conn_output_drop(struct core *core, struct conn *conn);
 /** Statistics of a reply: before conn_reply(), with what the request was; and of its size. */
-void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us, const struct opcode_info *info,
-                       int32_t xid, zxid_t zxid);
+void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
+                       const struct opcode_info *info, int32_t xid, zxid_t zxid);
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size);
 /** Statistics of the turn's quick replies, all at once. */
 void conn_note_quick(struct core *core, struct conn *conn);
 
-/** A finished op came back (drained batch). Queues its reply; what waited behind it starts with conn_resume(). */
+/**
+ * A finished op came back (drained batch). Queues its reply; what waited behind it starts with
+ * conn_resume().
+ */
 void conn_complete(struct core *core, struct op *op);
 /** After a drain: start waiting requests and input again where limits allow. */
 void conn_resume(struct core *core, struct conn *conn);

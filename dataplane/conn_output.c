@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Output of a connection: a queue of chunks. Chunks of the usual size come from the core's pool, so that replies cost no
- * allocation; a reply larger than a chunk gets one of its own.
+ * Output of a connection: a queue of chunks. Chunks of the usual size come from the core's pool, so
+ * that replies cost no allocation; a reply larger than a chunk gets one of its own.
  */
 #include <stdlib.h>
 
@@ -114,8 +114,8 @@ void conn_output_drop(struct core *core, struct conn *conn)
     conn->out_head = conn->out_tail = NULL;
 }
 
-void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err, const void *body,
-                size_t size)
+void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err,
+                const void *body, size_t size)
 {
     uint8_t *room = conn_room(core, conn, 4 + REPLY_HEADER_BYTES + size);
     if (!room)

@@ -38,7 +38,8 @@ void control_finish(struct control *c, struct op *op)
     op_list_push(&control_building(c)->ops[op->core], op);
 }
 
-void control_tell(struct control *c, uint16_t core, enum op_kind kind, struct conn *conn, struct session *session)
+void control_tell(struct control *c, uint16_t core, enum op_kind kind, struct conn *conn,
+                  struct session *session)
 {
     struct op *op = op_new(kind, 0);
     CHECK(op);
@@ -89,8 +90,8 @@ static void control_publish(struct control *c)
         waker_wake(&c->server->cores[i]->waker);
 }
 
-/* D1: pairs with D0 in core_drain(). Every core's last look at the batch, and at versions that its txns superseded, is
- * before the store that this load reads. */
+/* D1: pairs with D0 in core_drain(). Every core's last look at the batch, and at versions that its
+ * txns superseded, is before the store that this load reads. */
 static void control_retire(struct control *c)
 {
     if (!c->published)
@@ -166,7 +167,8 @@ static void log_results(struct control *c)
         c->log_busy--;
         note_ms(&c->fsync_ms, batch->flush_us / 1000);
         if (batch->flush_us / 1000 > (uint32_t)c->server->config.fsync_warning_threshold_ms)
-            LOG_LIMITED(LOG_LEVEL_WARN, 1, "writing the transaction log took %u ms", batch->flush_us / 1000);
+            LOG_LIMITED(LOG_LEVEL_WARN, 1, "writing the transaction log took %u ms",
+                        batch->flush_us / 1000);
         c->log_bytes_since_roll = batch->log_bytes;
         if (batch->err && !c->failed)
             log_failed(c, batch->err);
@@ -202,7 +204,8 @@ static void snapshot_rearm(struct control *c)
     uint64_t half = (uint64_t)config->snap_count / 2;
     c->txns_since_snapshot = 0;
     c->snapshot_after_txns = half + (uint64_t)rand() % (half ? half : 1);
-    half = config->snap_size_limit_kb > 0 ? (uint64_t)config->snap_size_limit_kb * 512 : UINT64_MAX / 4;
+    half = config->snap_size_limit_kb > 0 ? (uint64_t)config->snap_size_limit_kb * 512
+                                          : UINT64_MAX / 4;
     c->snapshot_after_bytes = half + (uint64_t)rand() % half;
 }
 
@@ -213,7 +216,9 @@ static void snapshot_begin(struct control *c)
     if (!due || !snapshotter_idle(c->snapshotter))
         return;
     struct tree_snapshot *snapshot = tree_snapshot_begin(c->tree);
-    size_t keep = c->server->config.purge_interval_hours > 0 ? (size_t)c->server->config.snap_retain_count : 0;
+    size_t keep = c->server->config.purge_interval_hours > 0
+                      ? (size_t)c->server->config.snap_retain_count
+                      : 0;
     if (!snapshot || !snapshotter_begin(c->snapshotter, snapshot, keep)) {
         if (snapshot)
             tree_snapshot_end(c->tree, &snapshot);
@@ -233,8 +238,9 @@ static void snapshot_step(struct control *c)
         note_ms(&c->snapshot_ms, took_ms);
         if (err) {
             atomic_fetch_add_explicit(&c->snapshots_failed, 1, memory_order_relaxed);
-            LOG_ERROR("snapshot at zxid 0x%llx failed: %s; the log keeps everything, trying again later",
-                      (unsigned long long)tree_snapshot_zxid(snapshot), persist_error_text(err));
+            LOG_ERROR(
+                "snapshot at zxid 0x%llx failed: %s; the log keeps everything, trying again later",
+                (unsigned long long)tree_snapshot_zxid(snapshot), persist_error_text(err));
         }
         tree_snapshot_end(c->tree, &snapshot);
     }
@@ -261,7 +267,8 @@ static void tick(struct control *c)
     struct zab_ready ready;
     (void)zab_step(c->zab, &(struct zab_event){.kind = ZAB_TICK}, &ready);
     if (ready.stalled_ticks >= 2)
-        LOG_LIMITED(LOG_LEVEL_WARN, 1, "the transaction log has made no progress for %u ticks", ready.stalled_ticks);
+        LOG_LIMITED(LOG_LEVEL_WARN, 1, "the transaction log has made no progress for %u ticks",
+                    ready.stalled_ticks);
 }
 
 static bool control_idle(const struct control *c)
@@ -309,7 +316,8 @@ bool control_has_work(struct control *c)
             return true;
     return logwriter_has_done(c->logwriter) || snapshotter_has_done(c->snapshotter) ||
            (c->building && rings_have_room(c)) ||
-           (!c->stopping && atomic_load_explicit(&c->server->stop_requested, memory_order_acquire) &&
+           (!c->stopping &&
+            atomic_load_explicit(&c->server->stop_requested, memory_order_acquire) &&
             (control_idle(c) || c->failed));
 }
 
@@ -351,7 +359,10 @@ void control_run(struct control *c)
 
 static void first_session_id(struct control *c)
 {
-    /* semantics.md section 13.1: wall-clock ms, shifted; the top byte names the creating server, 1 on standalone. */
+    /*
+     * semantics.md section 13.1: wall-clock ms, shifted; the top byte names the creating server, 1
+     * on standalone.
+     */
     uint64_t ms = server_wall_ms();
     c->next_session_id = (session_id_t)((ms << 24) >> 8 | (uint64_t)1 << 56);
 }
@@ -374,14 +385,15 @@ static int take_over_sessions(struct control *c)
     return err;
 }
 
-/* Ephemerals whose owner has no session (a fuzzy snapshot of ZooKeeper's can leave some): each owner is closed by a txn
- * of its own, before the first client comes. */
+/* Ephemerals whose owner has no session (a fuzzy snapshot of ZooKeeper's can leave some): each
+ * owner is closed by a txn of its own, before the first client comes. */
 static int close_orphans(struct control *c)
 {
     session_id_t owners[ORPHANS_MAX];
     uint32_t count = tree_orphans_copy(c->tree, owners, ORPHANS_MAX);
     for (uint32_t i = 0; i < count; i++)
-        if (!session_open(c->sessions, owners[i], 0, (int64_t)c->now_ms - 2 * c->server->config.tick_time_ms))
+        if (!session_open(c->sessions, owners[i], 0,
+                          (int64_t)c->now_ms - 2 * c->server->config.tick_time_ms))
             return PERSIST_ENOMEM;
     return 0;
 }
@@ -404,8 +416,11 @@ static int start_storage(struct control *c, zxid_t last_zxid)
     struct logwriter_config log = {
         .storage = storage_file(),
         .directory = c->server->directory.log,
-        .options = {(uint64_t)(config->pre_alloc_size_kb > 0 ? config->pre_alloc_size_kb : 0) * 1024,
-                    (uint64_t)(config->txnlog_size_limit_kb > 0 ? config->txnlog_size_limit_kb : 0) * 1024},
+        .options = {(uint64_t)(config->pre_alloc_size_kb > 0 ? config->pre_alloc_size_kb : 0) *
+                        1024,
+                    (uint64_t)(config->txnlog_size_limit_kb > 0 ? config->txnlog_size_limit_kb
+                                                                : 0) *
+                        1024},
         .last_zxid = last_zxid,
         .force_sync = config->force_sync,
         .done_waker = c->waker,
@@ -446,7 +461,9 @@ int control_create(struct control **out, struct server *server, zxid_t last_zxid
     struct snapshotter_config snapshots = {
         .storage = storage_file(),
         .directory = &server->directory,
-        .compression = server->config.snapshot_compression == CONFIG_COMPRESSION_GZIP ? SNAPSHOT_GZ : SNAPSHOT_PLAIN,
+        .compression = server->config.snapshot_compression == CONFIG_COMPRESSION_GZIP
+                           ? SNAPSHOT_GZ
+                           : SNAPSHOT_PLAIN,
         .no_last_zxid = !server->config.snapshot_last_zxid,
         .digest = server->config.digest_enabled,
         .done_waker = c->waker,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The control core: the only writer of the tree. Sessions, request checking, Zab, commit, publication.
+ * The control core: the only writer of the tree. Sessions, request checking, Zab, commit,
+ * publication.
  *
- *   ops from data cores ---> control_request.c: check and prepare txn z, encode it into the log batch
+ *   ops from data cores ---> control_request.c: check, prepare txn z, encode it into the log batch
  *                                |  zab_step(PROPOSE z)
  *                                v
  *                          log thread: write, flush ----> zab_step(PERSISTED z) -> ready.commit
@@ -11,8 +12,9 @@
  *   control.c: tree_commit(z), ops with zxid <= z  ---->  one batch: txns + finished ops
  *              push it into every core's ring, THEN store visible_zxid (G3), then wake who sleeps
  *
- * Ops that need no txn (sync, getEphemerals, a handshake that resumes) are evaluated at the newest state and stamped with
- * its zxid; they wait in the same queue until that zxid is committed, so that everything leaves in zxid order.
+ * Ops that need no txn (sync, getEphemerals, a handshake that resumes) are evaluated at the newest
+ * state and stamped with its zxid; they wait in the same queue until that zxid is committed, so
+ * that everything leaves in zxid order.
  *
  * Invariants
  *   K1  pending is in zxid order; every op in it has zxid <= proposed.
@@ -117,11 +119,15 @@ struct control {
     bool stopping, failed;
 
     /* metrics; relaxed reads by whoever answers mntr */
-    _Atomic uint64_t commits, proposals, snapshots_failed, sessions_expired, connection_requests, revalidated;
+    _Atomic uint64_t commits, proposals, snapshots_failed, sessions_expired, connection_requests,
+        revalidated;
     struct control_times fsync_ms, snapshot_ms;
 };
 
-/** After recovery: open the log, take over sessions. @return PERSIST_* or ZAB_* code; says why itself. */
+/**
+ * After recovery: open the log, take over sessions. @return PERSIST_* or ZAB_* code; says why
+ * itself.
+ */
 int control_create(struct control **out, struct server *server, zxid_t last_zxid);
 void control_destroy(struct control *c);
 
@@ -139,7 +145,8 @@ void control_run(struct control *c);
 /** Put an op into the batch under construction: its core gets it back with the next publication. */
 void control_finish(struct control *c, struct op *op);
 /** Make an op that tells a core something. */
-void control_tell(struct control *c, uint16_t core, enum op_kind kind, struct conn *conn, struct session *session);
+void control_tell(struct control *c, uint16_t core, enum op_kind kind, struct conn *conn,
+                  struct session *session);
 /** Take one op from a data core (or of our own making) in. control_request.c */
 void control_take(struct control *c, struct op *op);
 /** Go on with ops that waited for the window. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Removal of empty containers and expired TTL znodes (semantics.md section 14): candidates once per interval, then one
- * deleteContainer after another at the configured pace. Each is checked again when it is prepared.
+ * Removal of empty containers and expired TTL znodes (semantics.md section 14): candidates once per
+ * interval, then one deleteContainer after another at the configured pace. Each is checked again
+ * when it is prepared.
  */
 #include "client/wire/check.h"
 #include "dataplane/control.h"
@@ -17,8 +18,9 @@ static void reap_collect(struct control *c)
     c->reap_paths.size = 0;
     c->reap_paths.failed = false;
     c->reap_at = 0;
-    (void)tree_reap_candidates(c->tree, (int64_t)server_wall_ms(), config->container_max_never_used_interval_ms,
-                               REAP_CANDIDATES_MAX, &c->reap_paths);
+    (void)tree_reap_candidates(c->tree, (int64_t)server_wall_ms(),
+                               config->container_max_never_used_interval_ms, REAP_CANDIDATES_MAX,
+                               &c->reap_paths);
     if (c->reap_paths.failed)
         c->reap_paths.size = 0;
 }

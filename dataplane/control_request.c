@@ -3,8 +3,8 @@
 /*
  * Ops taken in by the control core: handshakes, writes, the server's own closes and deletes.
  *
- * A write is checked and prepared (tree_prepare), its log entry sealed in place in the batch that the log thread takes
- * next, proposed, and waits in `pending` until its zxid is committed.
+ * A write is checked and prepared (tree_prepare), its log entry sealed in place in the batch that
+ * the log thread takes next, proposed, and waits in `pending` until its zxid is committed.
  */
 #include <openssl/crypto.h>
 
@@ -49,7 +49,8 @@ static const struct opcode_info *txn_info(const struct op *op)
 }
 
 /* Prepare the txn and its sealed record at the end of the batch being filled. */
-static enum tree_verdict prepare(struct control *c, struct op *op, struct tree_answer *answer, struct bytes *entry)
+static enum tree_verdict prepare(struct control *c, struct op *op, struct tree_answer *answer,
+                                 struct bytes *entry)
 {
     struct buffer *records = &c->filling->records;
     size_t start = records->size;
@@ -110,7 +111,8 @@ static void write_op(struct control *c, struct op *op)
 {
     if (c->failed) {
         op->zxid = INT64_MAX;
-        op_list_push(&c->pending, op); /* K4: never answered; the connection goes with the process */
+        op_list_push(&c->pending, op); /* K4: never answered; the connection goes with the
+                                        * process */
         return;
     }
     if (window_full(c)) {
@@ -221,7 +223,10 @@ static void connect_request(struct control *c, struct op *op)
         finish_at_newest(c, op); /* op->session == NULL: refused */
         return;
     }
-    /* The password comes first, so that knowing an id alone cuts nobody off (semantics.md section 21). */
+    /*
+     * The password comes first, so that knowing an id alone cuts nobody off (semantics.md section
+     * 21).
+     */
     if (s->conn)
         control_tell(c, s->core, OP_CLOSE, s->conn, s);
     s->conn = op->conn;
@@ -235,7 +240,8 @@ static void connect_request(struct control *c, struct op *op)
 
 static void session_created(struct control *c, struct op *op)
 {
-    struct session *s = session_open(c->sessions, op->session_id, op->timeout_ms, (int64_t)c->now_ms);
+    struct session *s =
+        session_open(c->sessions, op->session_id, op->timeout_ms, (int64_t)c->now_ms);
     if (!s)
         return; /* refused: the client sees an expired session; the record goes at the next start */
     s->conn = op->conn;

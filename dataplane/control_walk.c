@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * getAllChildrenNumber: counts descendants by walking the tree at a pinned zxid, a slice per step, so that a directory of
- * millions delays nobody (hazards.md section 0, row K).
+ * getAllChildrenNumber: counts descendants by walking the tree at a pinned zxid, a slice per step,
+ * so that a directory of millions delays nobody (hazards.md section 0, row K).
  */
 #include <stdlib.h>
 
@@ -47,7 +47,10 @@ void control_walk_begin(struct control *c, struct op *op)
     (void)store_pin(c->store);
     walk->op = op;
     walk->at = store_walk_begin(c->store, request.path, op->zxid);
-    /* The znode itself is not counted; the root under its other name "" counts its alias "/" (as ZooKeeper's map). */
+    /*
+     * The znode itself is not counted; the root under its other name "" counts its alias "/" (as
+     * ZooKeeper's map).
+     */
     walk->count = request.path.size ? -1 : 0;
     walk->next = c->walks;
     c->walks = walk;

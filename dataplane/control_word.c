@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Four-letter words that need every core, or what only the control core knows: each core is asked for its part, the parts
- * are joined, the answer goes back to the core that asked.
+ * Four-letter words that need every core, or what only the control core knows: each core is asked
+ * for its part, the parts are joined, the answer goes back to the core that asked.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -15,7 +15,8 @@
 
 static void answer(struct control *c, struct op *op, struct text_buffer *text)
 {
-    (void)op_answer(op, (const uint8_t *)text->data, text->size); /* without memory the answer is empty */
+    /* without memory the answer is empty */
+    (void)op_answer(op, (const uint8_t *)text->data, text->size);
     text_buffer_free(text);
     control_finish(c, op);
 }
@@ -98,7 +99,10 @@ struct dump {
     bool counting;
 };
 
-/* Sessions come bucket by bucket; the header of a bucket needs its size, so everything is walked twice. */
+/*
+ * Sessions come bucket by bucket; the header of a bucket needs its size, so everything is walked
+ * twice.
+ */
 static void dump_count(void *ctx, const struct session *s)
 {
     struct dump *d = ctx;
@@ -155,17 +159,20 @@ static void format_dump(struct control *c, struct text_buffer *text, struct coll
     tree_ephemerals_each(c->tree, dump_ephemeral, &d);
     words_format_dump_connections(text, 1, (int64_t)part->numbers[0]);
     words_format_dump_bucket(text, (int64_t)part->numbers[0],
-                             (int64_t)server_wall_ms() + c->server->config.sessionless_cnxn_timeout_ms);
+                             (int64_t)server_wall_ms() +
+                                 c->server->config.sessionless_cnxn_timeout_ms);
 }
 
 /* --- words that every core answers a part of --- */
 
 static void append_parts(struct text_buffer *text, const struct collect *part)
 {
-    text_append(text, "%.*s", (int)part->text.size, part->text.size ? (const char *)part->text.data : "");
+    text_append(text, "%.*s", (int)part->text.size,
+                part->text.size ? (const char *)part->text.data : "");
 }
 
-static void format_collected(struct control *c, struct text_buffer *text, struct collect *part, enum word word)
+static void format_collected(struct control *c, struct text_buffer *text, struct collect *part,
+                             enum word word)
 {
     struct server_stats stats;
     switch (word) {
@@ -184,7 +191,8 @@ static void format_collected(struct control *c, struct text_buffer *text, struct
         append_parts(text, part);
         break;
     case WORD_WCHS:
-        words_format_wchs(text, (int64_t)part->numbers[0], (int64_t)part->numbers[1], (int64_t)part->numbers[2]);
+        words_format_wchs(text, (int64_t)part->numbers[0], (int64_t)part->numbers[1],
+                          (int64_t)part->numbers[2]);
         break;
     case WORD_WCHC:
     case WORD_WCHP:

@@ -35,8 +35,10 @@ struct core *core_create(struct server *server, uint16_t index)
     op_list_init(&core->overflow);
     core->turn.response_min = INT64_MAX;
     buffer_init(&core->scratch, SCRATCH_BYTES_MAX);
-    core->stats.response_bytes_last = core->stats.response_bytes_min = core->stats.response_bytes_max = -1;
-    if (core->waker.fd < 0 || !core->watches || ring_init(&core->to_control, CORE_RING_ENTRIES) != 0 ||
+    core->stats.response_bytes_last = core->stats.response_bytes_min =
+        core->stats.response_bytes_max = -1;
+    if (core->waker.fd < 0 || !core->watches ||
+        ring_init(&core->to_control, CORE_RING_ENTRIES) != 0 ||
         ring_init(&core->from_control, CORE_RING_ENTRIES) != 0) {
         core_destroy(core);
         return NULL;
@@ -86,7 +88,8 @@ static void core_push_overflow(struct core *core)
 bool core_over_outstanding_limit(const struct core *core)
 {
     uint64_t outstanding = atomic_load_explicit(&core->stats.outstanding, memory_order_relaxed);
-    uint64_t limit = (uint64_t)core->server->config.global_outstanding_limit / core->server->core_count;
+    uint64_t limit =
+        (uint64_t)core->server->config.global_outstanding_limit / core->server->core_count;
     return outstanding > limit;
 }
 
@@ -97,8 +100,12 @@ struct delivery {
     zxid_t zxid;
 };
 
-/* semantics.md section 12.5: who may not read the znode is not told, and its one-shot watch is gone all the same. */
-static void deliver(void *ctx, struct watch_owner *owner, enum watch_event_type type, struct bytes path, uint32_t acl)
+/*
+ * semantics.md section 12.5: who may not read the znode is not told, and its one-shot watch is gone
+ * all the same.
+ */
+static void deliver(void *ctx, struct watch_owner *owner, enum watch_event_type type,
+                    struct bytes path, uint32_t acl)
 {
     struct delivery *d = ctx;
     struct conn *conn = (struct conn *)((char *)owner - offsetof(struct conn, watches));
@@ -122,7 +129,10 @@ static void core_finish_op(struct core *core, struct op *op)
     }
 }
 
-/* G3: events of txn z are queued before the reply of txn z, and both before anything that is read at V >= z. */
+/*
+ * G3: events of txn z are queued before the reply of txn z, and both before anything that is read
+ * at V >= z.
+ */
 static void core_walk_batch(struct core *core, struct batch *batch)
 {
     struct op_list *ops = &batch->ops[core->index];
@@ -148,8 +158,8 @@ static void core_drain(struct core *core)
         core_walk_batch(core, batch);
         last = batch->sequence;
     }
-    /* D0: pairs with D1 in control_retire(). Our last look at the batch and at everything that its txns superseded is
-     * before this store. */
+    /* D0: pairs with D1 in control_retire(). Our last look at the batch and at everything that its
+     * txns superseded is before this store. */
     if (last)
         atomic_store_explicit(&core->drained, last, memory_order_release);
 }
@@ -265,7 +275,9 @@ int core_timeout_ms(const struct core *core)
         return 1; /* the control core does not say when it made room */
     if (!core->timed)
         return -1;
-    return core->sessionless_check_ms > core->now_ms ? (int)(core->sessionless_check_ms - core->now_ms) : 0;
+    return core->sessionless_check_ms > core->now_ms
+               ? (int)(core->sessionless_check_ms - core->now_ms)
+               : 0;
 }
 
 void core_note_latency(struct core *core, uint64_t ms, uint64_t replies)

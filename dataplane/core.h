@@ -9,8 +9,9 @@
  *          flush output, push ops to the control core, timers
  *          quiescent state
  *
- * G1, G3: all reads of a turn are served at one V, after everything up to V has been drained. Input is received before V
- * is loaded, so that a reply never shows less than what was acknowledged to anybody before its request was sent.
+ * G1, G3: all reads of a turn are served at one V, after everything up to V has been drained. Input
+ * is received before V is loaded, so that a reply never shows less than what was acknowledged to
+ * anybody before its request was sent.
  *
  * The loop never blocks except in the kernel backend's epoll_wait, as an offline RCU reader.
  */
@@ -53,8 +54,8 @@ struct core_stats {
     _Atomic uint64_t connections, outstanding, watches, watch_paths;
     _Atomic uint64_t latency_ms_sum, latency_count, latency_ms_min, latency_ms_max;
     _Atomic uint64_t ops[OPX_COUNT];
-    _Atomic uint64_t bad_frames, unknown_ops, slow_readers_cut, sessionless_expired, connections_rejected,
-        auth_failed, words;
+    _Atomic uint64_t bad_frames, unknown_ops, slow_readers_cut, sessionless_expired,
+        connections_rejected, auth_failed, words;
     _Atomic int64_t response_bytes_last, response_bytes_min, response_bytes_max;
     _Atomic uint64_t notifications[5]; /* by enum watch_event_type */
 };
@@ -119,8 +120,8 @@ void core_destroy(struct core *core);
 
 /** Start of a turn, after input was received: read the clock, load V, drain the ring up to V. */
 void core_begin_turn(struct core *core);
-/** End of a turn: serve what is left of the burst, flush, hand ops over, timers, free what was closed. The caller reports
- * its quiescent state afterwards. */
+/** End of a turn: serve what is left of the burst, flush, hand ops over, timers, free what was
+ * closed. The caller reports its quiescent state afterwards. */
 void core_end_turn(struct core *core);
 /** Is there work that needs no new input? Looked at again between waker_prepare() and sleeping. */
 bool core_has_work(struct core *core);
@@ -141,7 +142,10 @@ void core_note_latency(struct core *core, uint64_t ms, uint64_t replies);
 
 /** Hand an op to the control core. Takes it over. */
 void core_submit(struct core *core, struct op *op);
-/** Note that a connection has output or is to be closed behind it; its backend's flush runs at the end of the turn. */
+/**
+ * Note that a connection has output or is to be closed behind it; its backend's flush runs at the
+ * end of the turn.
+ */
 static inline void core_mark_dirty(struct core *core, struct conn *conn)
 {
     if (conn->dirty)
@@ -155,13 +159,14 @@ bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */
 /**
- * Queue a read whose request is path and watch (exists, getData, getChildren, getChildren2) of a connection that nothing
- * holds up. The frame behind its length. @return false, nothing done: any other request, or malformed.
+ * Queue a read whose request is path and watch (exists, getData, getChildren, getChildren2) of a
+ * connection that nothing holds up. The frame behind its length. @return false, nothing done: any
+ * other request, or malformed.
  */
 bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size);
 /** Queue a request that is served on this core. Runs the burst when it is full. */
-void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid, struct bytes body,
-               struct op *op);
+void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
+               struct bytes body, struct op *op);
 /** Serve everything queued, at core->visible. Afterwards no input bytes are referred to. */
 void burst_run(struct core *core);
 
@@ -175,7 +180,8 @@ bool serve_get_data_quick(struct core *core, struct burst_item *item);
 void serve_watch_item(struct core *core, struct burst_item *item);
 void serve_conn_item(struct core *core, struct burst_item *item);
 /** Queue a WatcherEvent. */
-void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_event_type type, struct bytes path);
+void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_event_type type,
+                 struct bytes path);
 /** May the connection do any of `perms` under this ACL? */
 bool serve_allowed(const struct core *core, const struct conn *conn, uint32_t acl, int32_t perms);
 /** Stands for a request that enforced authentication refuses. */

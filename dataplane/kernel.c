@@ -50,14 +50,16 @@ void peer_counts_destroy(struct peer_counts *p)
     free(p);
 }
 
-static void peer_slots(const struct peer_counts *p, const struct sockaddr_storage *peer, uint32_t slot[2])
+static void peer_slots(const struct peer_counts *p, const struct sockaddr_storage *peer,
+                       uint32_t slot[2])
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
     struct bytes address = {(const uint8_t *)&in6->sin6_addr, 16};
     if (peer->ss_family == AF_INET)
         address = (struct bytes){(const uint8_t *)&in->sin_addr, 4};
-    else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) /* the same peer, met by a socket of both families */
+    else if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) /* the same peer, met by a socket of both
+                                                     * families */
         address = (struct bytes){address.data + 12, 4};
     struct tree_key key = tree_key_of(p->secret, address);
     slot[0] = (uint32_t)key.lo % PEER_COUNTERS;
@@ -124,7 +126,8 @@ static int listener_open(const struct kernel_config *config)
     int one = 1, zero = 0;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0 ||
-        (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) != 0) ||
+        (family == AF_INET6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero) != 0) ||
         bind(fd, config->address, config->address_size) != 0 || listen(fd, config->backlog) != 0) {
         int saved = errno;
         close(fd);
@@ -134,7 +137,8 @@ static int listener_open(const struct kernel_config *config)
     return fd;
 }
 
-struct kernel *kernel_open(struct core *core, const struct kernel_config *config, uint16_t *bound_port)
+struct kernel *kernel_open(struct core *core, const struct kernel_config *config,
+                           uint16_t *bound_port)
 {
     struct kernel *k = calloc(1, sizeof *k);
     if (!k)
@@ -147,7 +151,8 @@ struct kernel *kernel_open(struct core *core, const struct kernel_config *config
         k->arena = NULL;
     struct sockaddr_storage bound;
     socklen_t bound_size = sizeof bound;
-    if (!k->arena || (k->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 || (k->listener = listener_open(config)) < 0 ||
+    if (!k->arena || (k->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
+        (k->listener = listener_open(config)) < 0 ||
         getsockname(k->listener, (struct sockaddr *)&bound, &bound_size) != 0 ||
         epoll_set(k, EPOLL_CTL_ADD, k->listener, EPOLLIN, &listener_tag) != 0 ||
         epoll_set(k, EPOLL_CTL_ADD, core->waker.fd, EPOLLIN, &waker_tag) != 0) {
@@ -186,7 +191,8 @@ void kernel_close(struct kernel *k)
 static void conn_want(struct kernel *k, struct conn *conn)
 {
     uint32_t events = (conn->paused ? 0 : EPOLLIN) | (conn->writable_wait ? EPOLLOUT : 0);
-    (void)epoll_set(k, EPOLL_CTL_MOD, conn->fd, events, conn); /* the descriptor is registered: cannot fail */
+    /* the descriptor is registered: cannot fail */
+    (void)epoll_set(k, EPOLL_CTL_MOD, conn->fd, events, conn);
 }
 
 static void kernel_conn_drop(struct core *core, struct conn *conn)
@@ -229,8 +235,8 @@ static void kernel_flush(struct core *core, struct conn *conn)
         conn->writable_wait = wait;
         conn_want(k, conn);
     }
-    /* Half-close, then wait for the peer's own end: closing with unread input would reset the connection and the peer
-     * could lose our last reply (client-protocol.md section 13.5). */
+    /* Half-close, then wait for the peer's own end: closing with unread input would reset the
+     * connection and the peer could lose our last reply (client-protocol.md section 13.5). */
     if (conn->state == CONN_CLOSING && conn->out_bytes == 0)
         shutdown(conn->fd, SHUT_WR);
 }
@@ -259,7 +265,8 @@ static const struct conn_backend kernel_backend = {kernel_flush, kernel_pause, k
 static void reset(int fd)
 {
     struct linger linger = {1, 0};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger); /* then it is an orderly close */
+    /* then it is an orderly close */
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     close(fd);
 }
 
@@ -281,7 +288,8 @@ static void accept_one(struct kernel *k, int fd, const struct sockaddr_storage *
         return;
     }
     int one = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* slower without, still right */
+    /* slower without, still right */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (k->config.keepalive)
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     struct conn *conn = conn_open(k->core, &kernel_backend, (const struct sockaddr *)peer);
@@ -301,12 +309,13 @@ static void accept_ready(struct kernel *k)
     for (int i = 0; i < ACCEPTS_MAX && k->listener >= 0; i++) {
         struct sockaddr_storage peer;
         socklen_t size = sizeof peer;
-        int fd = accept4(k->listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(k->listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             accept_one(k, fd, &peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            LOG_LIMITED(LOG_LEVEL_WARN, 1, "cannot accept connections: %s; trying again in %d ms", strerror(errno),
-                        ACCEPT_PAUSE_MS);
+            LOG_LIMITED(LOG_LEVEL_WARN, 1, "cannot accept connections: %s; trying again in %d ms",
+                        strerror(errno), ACCEPT_PAUSE_MS);
             k->listener_paused = true;
             k->listener_resume_ms = k->core->now_ms + ACCEPT_PAUSE_MS;
             (void)epoll_set(k, EPOLL_CTL_MOD, k->listener, 0, &listener_tag);
@@ -331,7 +340,8 @@ static void receive(struct kernel *k, struct conn *conn, uint32_t *used)
 }
 
 /* Phase 1: take input off the sockets before V is loaded. */
-static void take_events(struct kernel *k, const struct epoll_event *events, int count, bool *accepting)
+static void take_events(struct kernel *k, const struct epoll_event *events, int count,
+                        bool *accepting)
 {
     uint32_t used = 0;
     k->received_count = 0;

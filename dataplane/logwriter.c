@@ -33,7 +33,8 @@ static void write_batch(struct logwriter *w, struct log_batch *batch)
     uint64_t start = now_us();
     batch->err = 0;
     if (batch->records.size)
-        batch->err = txnlog_append(w->log, batch->first, batch->last, batch->records.data, batch->records.size);
+        batch->err = txnlog_append(w->log, batch->first, batch->last, batch->records.data,
+                                   batch->records.size);
     if (!batch->err && w->config.force_sync)
         batch->err = txnlog_sync(w->log);
     batch->flush_us = (uint32_t)(now_us() - start);
@@ -69,13 +70,15 @@ int logwriter_start(struct logwriter **out, const struct logwriter_config *confi
         return PERSIST_ENOMEM;
     memset(w, 0, sizeof *w);
     w->config = *config;
-    int err = txnlog_open(&w->log, config->storage, config->directory, &config->options, config->last_zxid);
+    int err = txnlog_open(&w->log, config->storage, config->directory, &config->options,
+                          config->last_zxid);
     if (err) {
         free(w);
         return err;
     }
-    if (ring_init(&w->submitted, LOG_BATCHES + 1) != 0 || ring_init(&w->done, LOG_BATCHES + 1) != 0 ||
-        sem_init(&w->available, 0, 0) != 0 || pthread_create(&w->thread, NULL, logwriter_run, w) != 0) {
+    if (ring_init(&w->submitted, LOG_BATCHES + 1) != 0 ||
+        ring_init(&w->done, LOG_BATCHES + 1) != 0 || sem_init(&w->available, 0, 0) != 0 ||
+        pthread_create(&w->thread, NULL, logwriter_run, w) != 0) {
         (void)txnlog_close(w->log); /* nothing was appended */
         ring_free(&w->submitted);
         ring_free(&w->done);

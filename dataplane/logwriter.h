@@ -7,7 +7,8 @@
  *   log thread:       batch k: one pwrite, one fdatasync
  *   control <--ring-- batch k-1: durable, or the error that ends the log
  *
- * Group commit without a timer: a batch is whatever was prepared while the one before it was being flushed.
+ * Group commit without a timer: a batch is whatever was prepared while the one before it was being
+ * flushed.
  */
 #ifndef SENGI_DATAPLANE_LOGWRITER_H
 #define SENGI_DATAPLANE_LOGWRITER_H
@@ -16,7 +17,10 @@
 #include "dataplane/waker.h"
 #include "persist/txnlog.h"
 
-/** Bytes of records that one batch may hold; beyond, the control core waits for the log (then it is disk-bound). */
+/**
+ * Bytes of records that one batch may hold; beyond, the control core waits for the log (then it is
+ * disk-bound).
+ */
 #define LOG_BATCH_BYTES_MAX (64u << 20)
 #define LOG_BATCHES 3
 
@@ -48,7 +52,9 @@ void logwriter_submit(struct logwriter *w, struct log_batch *batch);
 /** A batch that is done, or NULL. Control core. */
 struct log_batch *logwriter_done(struct logwriter *w);
 bool logwriter_has_done(struct logwriter *w);
-/** Finish what was submitted, close the log, end the thread. @return what closing the log returned. */
+/**
+ * Finish what was submitted, close the log, end the thread. @return what closing the log returned.
+ */
 int logwriter_stop(struct logwriter *w);
 
 #endif

@@ -14,7 +14,9 @@
 #define PORT NULL
 #endif
 
-/* jemalloc's settings (techniques.md section 1.3): purge in the background, never on a data core. */
+/*
+ * jemalloc's settings (techniques.md section 1.3): purge in the background, never on a data core.
+ */
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,metadata_thp:auto,thp:always,dirty_decay_ms:5000";
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Sums of all cores' counters, for srvr, stat and mntr. Any thread; relaxed loads, so a sum is of about now.
+ * Sums of all cores' counters, for srvr, stat and mntr. Any thread; relaxed loads, so a sum is of
+ * about now.
  */
 #ifndef SENGI_DATAPLANE_METRICS_H
 #define SENGI_DATAPLANE_METRICS_H

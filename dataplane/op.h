@@ -3,12 +3,14 @@
 /*
  * What crosses between a data core and the control core.
  *
- *   data core --struct op--> control    a request that only the control core may serve, with its bytes copied
- *   control --struct batch--> data core published txns and finished ops, in zxid order, one pointer per publication
+ *   data core --struct op--> control      a request that only control may serve, its bytes copied
+ *   control --struct batch--> data core   published txns and finished ops in zxid order, one
+ *                                         pointer per publication
  *
- * An op is allocated by the side that starts it and freed by the data core that receives it back (ops of the control
- * core's own making that never reach a core are freed by the control core). A batch is shared by all cores: each walks
- * txns, which are read-only, and its own list of ops; the control core frees it when every core has drained past it.
+ * An op is allocated by the side that starts it and freed by the data core that receives it back
+ * (ops of the control core's own making that never reach a core are freed by the control core). A
+ * batch is shared by all cores: each walks txns, which are read-only, and its own list of ops; the
+ * control core frees it when every core has drained past it.
  */
 #ifndef SENGI_DATAPLANE_OP_H
 #define SENGI_DATAPLANE_OP_H

@@ -66,7 +66,8 @@ static int on_acl(void *ctx, int64_t key, const struct txn_acl *acl)
 static int on_node(void *ctx, const struct snapshot_node *node)
 {
     struct restore *r = ctx;
-    return restore_error(tree_load_node(r->tree, node->path, node->data, node->acl_key, &node->stat));
+    return restore_error(
+        tree_load_node(r->tree, node->path, node->data, node->acl_key, &node->stat));
 }
 
 static int on_snapshot_end(void *ctx, zxid_t zxid, const struct snapshot_digest *digest)
@@ -92,7 +93,8 @@ static void restore_check_digest(struct restore *r, const struct txn *txn)
         if (txn->header.zxid == r->expected.zxid && r->expected.tree != tree_digest(r->tree))
             r->digest_mismatches++;
         r->expected.known = false;
-    } else if (txn->has_digest && txn->digest.version == 2 && (uint64_t)txn->digest.tree != tree_digest(r->tree)) {
+    } else if (txn->has_digest && txn->digest.version == 2 &&
+               (uint64_t)txn->digest.tree != tree_digest(r->tree)) {
         r->digest_mismatches++;
     }
 }

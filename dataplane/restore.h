@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * From the data directory to a tree in memory: recovery's parts are fed into a tree under construction.
+ * From the data directory to a tree in memory: recovery's parts are fed into a tree under
+ * construction.
  */
 #ifndef SENGI_DATAPLANE_RESTORE_H
 #define SENGI_DATAPLANE_RESTORE_H
@@ -13,7 +14,10 @@
 #define DIGEST_LOG_INTERVAL 128
 #define DIGEST_LOG_ENTRIES 1024
 
-/** A digest that the word `hash` shows: of every zxid divisible by DIGEST_LOG_INTERVAL, the newest ones. */
+/**
+ * A digest that the word `hash` shows: of every zxid divisible by DIGEST_LOG_INTERVAL, the newest
+ * ones.
+ */
 struct digest_log {
     struct {
         zxid_t zxid;

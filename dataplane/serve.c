@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Reads, served on the data core at its snapshot (semantics.md section 4.7): no lock, no allocation, no system call.
- * A reply is its header and one or two memcpy of bytes that are kept in wire form.
+ * Reads, served on the data core at its snapshot (semantics.md section 4.7): no lock, no
+ * allocation, no system call. A reply is its header and one or two memcpy of bytes that are kept in
+ * wire form.
  */
 #include "client/wire/check.h"
 #include "dataplane/core.h"
@@ -10,7 +11,8 @@
 
 bool serve_allowed(const struct core *core, const struct conn *conn, uint32_t acl, int32_t perms)
 {
-    return acl == ACL_OPEN || core->server->config.skip_acl || acl_allows(core->acls, acl, perms, conn->auth);
+    return acl == ACL_OPEN || core->server->config.skip_acl ||
+           acl_allows(core->acls, acl, perms, conn->auth);
 }
 
 static void reply_error(struct core *core, struct burst_item *item, int32_t err)
@@ -18,8 +20,8 @@ static void reply_error(struct core *core, struct burst_item *item, int32_t err)
     conn_reply(core, item->conn, item->xid, core->visible, err, NULL, 0);
 }
 
-/* Room for a reply of body_size bytes, header written. NULL: the connection is being cut, or the reply is too large and
- * was answered with an error. */
+/* Room for a reply of body_size bytes, header written. NULL: the connection is being cut, or the
+ * reply is too large and was answered with an error. */
 static uint8_t *reply_begin(struct core *core, struct burst_item *item, uint64_t body_size)
 {
     if (UNLIKELY(body_size > REPLY_BYTES_MAX - 4 - REPLY_HEADER_BYTES)) {
@@ -34,10 +36,14 @@ static uint8_t *reply_begin(struct core *core, struct burst_item *item, uint64_t
     return room + 4 + REPLY_HEADER_BYTES;
 }
 
-/* Watch and value belong together: the table holds it from V on, and everything up to V has been drained. */
+/*
+ * Watch and value belong together: the table holds it from V on, and everything up to V has been
+ * drained.
+ */
 static bool watch_set(struct core *core, struct burst_item *item, unsigned modes)
 {
-    return watch_add(core->watches, &item->conn->watches, item->key, item->request.path, modes) == 0;
+    return watch_add(core->watches, &item->conn->watches, item->key, item->request.path, modes) ==
+           0;
 }
 
 static void serve_exists(struct core *core, struct burst_item *item)
@@ -183,7 +189,8 @@ static void multi_header(struct buffer *out, int32_t type, bool done, int32_t er
     buffer_put_int(out, err);
 }
 
-static void multi_read_one(struct core *core, struct conn *conn, const struct multi_op *one, struct buffer *out)
+static void multi_read_one(struct core *core, struct conn *conn, const struct multi_op *one,
+                           struct buffer *out)
 {
     struct tree_key key = store_key(core->store, one->request.path);
     const struct version *v = tree_get(core->store, key, core->visible);
@@ -248,19 +255,23 @@ static void serve_read(struct core *core, struct burst_item *item)
     }
 }
 
-/* A multiRead that cannot be decoded has a body all the same: the end marker (client-protocol.md 4.4). */
+/*
+ * A multiRead that cannot be decoded has a body all the same: the end marker (client-protocol.md
+ * 4.4).
+ */
 static void reply_malformed(struct core *core, struct burst_item *item)
 {
     static const uint8_t end[] = {0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff};
     bool multi = item->info->number == OP_MULTI_READ;
-    conn_reply(core, item->conn, item->xid, core->visible, ZK_MARSHALLINGERROR, end, multi ? sizeof end : 0);
+    conn_reply(core, item->conn, item->xid, core->visible, ZK_MARSHALLINGERROR, end,
+               multi ? sizeof end : 0);
 }
 
 void serve_item(struct core *core, struct burst_item *item)
 {
     const struct opcode_info *info = item->info;
-    conn_note_latency(core, item->conn, item->op ? item->op->start_us : core->now_us, info, item->xid,
-                      core->visible);
+    conn_note_latency(core, item->conn, item->op ? item->op->start_us : core->now_us, info,
+                      item->xid, core->visible);
     if (UNLIKELY(!info || info->class == CLASS_CONN || info->number == OP_WHO_AM_I))
         serve_conn_item(core, item);
     else if (UNLIKELY(!item->well_formed))

@@ -7,7 +7,8 @@
 #include "dataplane/core.h"
 #include "dataplane/server.h"
 
-const struct opcode_info serve_refused = {"REFUSED", "NA", INT32_MIN, OPX_ERROR, CLASS_CONN, false, false};
+const struct opcode_info serve_refused = {"REFUSED",  "NA",  INT32_MIN, OPX_ERROR,
+                                          CLASS_CONN, false, false};
 
 static void serve_auth(struct core *core, struct burst_item *item)
 {
@@ -58,8 +59,8 @@ static void serve_who_am_i(struct core *core, struct burst_item *item)
         buffer_put_bytes(out, auth->ids[i].scheme);
         buffer_put_bytes(out, user_name(&auth->ids[i]));
     }
-    conn_reply(core, item->conn, item->xid, core->visible, out->failed ? ZK_MARSHALLINGERROR : ZK_OK, out->data,
-               out->failed ? 0 : out->size);
+    conn_reply(core, item->conn, item->xid, core->visible,
+               out->failed ? ZK_MARSHALLINGERROR : ZK_OK, out->data, out->failed ? 0 : out->size);
 }
 
 void serve_conn_item(struct core *core, struct burst_item *item)

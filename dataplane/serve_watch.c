@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Requests about watches (semantics.md sections 12.6 and 12.7), and the events themselves. They need nothing but this
- * core's own tables and its snapshot.
+ * Requests about watches (semantics.md sections 12.6 and 12.7), and the events themselves. They
+ * need nothing but this core's own tables and its snapshot.
  */
 #include "client/wire/check.h"
 #include "dataplane/core.h"
 
-void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_event_type type, struct bytes path)
+void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_event_type type,
+                 struct bytes path)
 {
     size_t body = 12 + (size_t)path.size;
     uint8_t *p = conn_room(core, conn, 4 + REPLY_HEADER_BYTES + body);
@@ -23,7 +24,8 @@ void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_e
 }
 
 /* One path of setWatches: the event that was missed, or 0 and the modes to set. */
-static int missed_event(const struct version *v, enum set_watches_list list, zxid_t seen, unsigned *modes)
+static int missed_event(const struct version *v, enum set_watches_list list, zxid_t seen,
+                        unsigned *modes)
 {
     switch (list) {
     case SETW_DATA:
@@ -43,8 +45,8 @@ static int missed_event(const struct version *v, enum set_watches_list list, zxi
 }
 
 /* @return 0; ZK_MARSHALLINGERROR null path; ZK_BADARGUMENTS a limit of the watch table. */
-static int32_t set_watches_path(struct core *core, struct conn *conn, enum set_watches_list list, zxid_t seen,
-                                struct bytes path)
+static int32_t set_watches_path(struct core *core, struct conn *conn, enum set_watches_list list,
+                                zxid_t seen, struct bytes path)
 {
     if (!path.data)
         return ZK_MARSHALLINGERROR;
@@ -67,8 +69,8 @@ static int32_t serve_set_watches(struct core *core, struct burst_item *item)
         if (set.count[list] < 0)
             return ZK_MARSHALLINGERROR;
         for (int32_t i = 0; i < set.count[list]; i++) {
-            int32_t err = set_watches_path(core, item->conn, (enum set_watches_list)list, set.relative_zxid,
-                                           jute_read_bytes(&set.paths[list]));
+            int32_t err = set_watches_path(core, item->conn, (enum set_watches_list)list,
+                                           set.relative_zxid, jute_read_bytes(&set.paths[list]));
             if (err)
                 return err;
         }
@@ -84,7 +86,8 @@ static int32_t serve_add_watch(struct core *core, struct burst_item *item)
     struct bytes path = item->request.path;
     if (!path.data)
         return 0; /* upstream sets a watch that can never fire */
-    return watch_add(core->watches, &item->conn->watches, store_key(core->store, path), path, modes) == 0
+    return watch_add(core->watches, &item->conn->watches, store_key(core->store, path), path,
+                     modes) == 0
                ? 0
                : ZK_BADARGUMENTS;
 }
@@ -93,7 +96,8 @@ static int32_t serve_check_or_remove(struct core *core, struct burst_item *item)
 {
     struct bytes path = item->request.path;
     struct watch_owner *owner = &item->conn->watches;
-    if (item->request.flags < WATCH_TYPE_CHILDREN || item->request.flags > WATCH_TYPE_PERSISTENT_RECURSIVE)
+    if (item->request.flags < WATCH_TYPE_CHILDREN ||
+        item->request.flags > WATCH_TYPE_PERSISTENT_RECURSIVE)
         return ZK_MARSHALLINGERROR;
     if (!path.data)
         return ZK_NOWATCHER;
@@ -115,7 +119,10 @@ void serve_watch_item(struct core *core, struct burst_item *item)
     }
     bool body = err == 0 && item->info->number == OP_ADD_WATCH;
     conn_reply(core, item->conn, item->xid, core->visible, err, error_response_ok, body ? 4 : 0);
-    /* Watches that cannot be set again would be missed for ever: the client must see that it is disconnected. */
+    /*
+     * Watches that cannot be set again would be missed for ever: the client must see that it is
+     * disconnected.
+     */
     if (err == ZK_BADARGUMENTS && item->info->number != OP_ADD_WATCH)
         conn_close(core, item->conn, false);
 }

@@ -24,7 +24,10 @@
 #define BACKLOG_DEFAULT 50
 /* On stop: time for peers to take what is queued for them. */
 #define STOP_FLUSH_MS 500
-/* A start that replayed more txns than this writes a snapshot at once, so that the next start is quick. */
+/*
+ * A start that replayed more txns than this writes a snapshot at once, so that the next start is
+ * quick.
+ */
 #define REPLAYED_TXNS_MAX 10000
 
 struct core_thread {
@@ -45,7 +48,10 @@ static unsigned cpus_allowed(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
-/* One thread when there is one CPU; else the control core has a CPU to itself and the others are data cores. */
+/*
+ * One thread when there is one CPU; else the control core has a CPU to itself and the others are
+ * data cores.
+ */
 static void plan_threads(struct server *s)
 {
     unsigned cpus = cpus_allowed();
@@ -193,7 +199,8 @@ static int listen_all(struct server *s, struct core_thread *threads, struct peer
     };
     freeaddrinfo(list);
     if (!s->config.client_port_address[0] && no_ipv6()) {
-        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->config.client_port)};
+        struct sockaddr_in any = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)s->config.client_port)};
         memcpy(&address, &any, sizeof any);
         kernel.address_size = sizeof any;
     }
@@ -206,7 +213,10 @@ static int listen_all(struct server *s, struct core_thread *threads, struct peer
                       s->config.client_port, strerror(errno));
             return EXIT_CODE_UNEXPECTED;
         }
-        /* With port 0 the first core's choice counts for all. sin_port and sin6_port lie at the same place. */
+        /*
+         * With port 0 the first core's choice counts for all. sin_port and sin6_port lie at the
+         * same place.
+         */
         s->config.client_port = port;
         ((struct sockaddr_in *)&address)->sin_port = htons(port);
     }
@@ -228,7 +238,8 @@ static int first_snapshot(struct server *s)
         tree_snapshot_end(s->tree, &snapshot);
     (void)snapshotter_destroy(writer); /* nothing is under way */
     if (err)
-        LOG_ERROR("cannot write the first snapshot into %s: %s", s->directory.snap, persist_error_text(err));
+        LOG_ERROR("cannot write the first snapshot into %s: %s", s->directory.snap,
+                  persist_error_text(err));
     return err ? EXIT_CODE_TXNLOG : 0;
 }
 
@@ -242,14 +253,17 @@ static void log_report(const char *text)
     }
 }
 
-/* Two writers would ruin the directory (disk-formats.md section 9). The lock goes with the process. */
+/*
+ * Two writers would ruin the directory (disk-formats.md section 9). The lock goes with the process.
+ */
 static bool lock_directory(const char *path, int *fd)
 {
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) == 0)
         return true;
     if (errno == EWOULDBLOCK)
-        LOG_ERROR("another sengi-server uses %s; stop it first, or give this one its own dataDir", path);
+        LOG_ERROR("another sengi-server uses %s; stop it first, or give this one its own dataDir",
+                  path);
     else
         LOG_ERROR("cannot lock %s: %s", path, strerror(errno));
     return false;
@@ -258,7 +272,8 @@ static bool lock_directory(const char *path, int *fd)
 static bool lock_directories(struct server *s)
 {
     return lock_directory(s->directory.snap, &s->lock_fds[0]) &&
-           (!strcmp(s->directory.snap, s->directory.log) || lock_directory(s->directory.log, &s->lock_fds[1]));
+           (!strcmp(s->directory.snap, s->directory.log) ||
+            lock_directory(s->directory.log, &s->lock_fds[1]));
 }
 
 static void unlock_directories(struct server *s)
@@ -334,10 +349,12 @@ static void server_free(struct server *s, struct core_thread *threads)
 
 static void log_ready(const struct server *s, const struct recover_report *report)
 {
-    LOG_INFO("serving on %s:%d, %u data core%s%s, data in %s, zxid 0x%llx, %llu znodes; ready in %llu ms",
-             s->config.client_port_address[0] ? s->config.client_port_address : "*", s->config.client_port,
-             s->core_count, s->core_count == 1 ? "" : "s", s->one_thread ? " (one thread)" : "",
-             s->config.data_dir, (unsigned long long)(report->last_zxid > 0 ? report->last_zxid : 0),
+    LOG_INFO("serving on %s:%d, %u data core%s%s, data in %s, zxid 0x%llx, %llu znodes; ready in "
+             "%llu ms",
+             s->config.client_port_address[0] ? s->config.client_port_address : "*",
+             s->config.client_port, s->core_count, s->core_count == 1 ? "" : "s",
+             s->one_thread ? " (one thread)" : "", s->config.data_dir,
+             (unsigned long long)(report->last_zxid > 0 ? report->last_zxid : 0),
              (unsigned long long)store_counters(s->store)->nodes,
              (unsigned long long)(server_now_us() / 1000 - s->start_ms));
 }

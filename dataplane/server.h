@@ -3,11 +3,14 @@
 /*
  * The process: what all cores share, start-up, shutdown.
  *
- *   start   config -> directory -> recover into the tree -> log thread, control, data cores -> listen
- *   stop    SIGTERM: stop listening and reading, finish and flush what is in flight, flush the log, exit 0
+ *   start   config -> directory -> recover into the tree -> log thread, control, data cores ->
+ *           listen
+ *   stop    SIGTERM: stop listening and reading, finish and flush what is in flight, flush the log,
+ *           exit 0
  *
- * With one CPU (or cores=0 on one) the data core and the control core are steps of one thread; with several, each data
- * core and the control core has its own thread. The log thread and the snapshot thread always have their own: they block.
+ * With one CPU (or cores=0 on one) the data core and the control core are steps of one thread; with
+ * several, each data core and the control core has its own thread. The log thread and the snapshot
+ * thread always have their own: they block.
  */
 #ifndef SENGI_DATAPLANE_SERVER_H
 #define SENGI_DATAPLANE_SERVER_H
@@ -24,7 +27,10 @@
 struct control;
 struct peer_counts;
 
-/** A poller of a second kind that shares the data cores' work: the DPDK port. Set by main(), NULL without. */
+/**
+ * A poller of a second kind that shares the data cores' work: the DPDK port. Set by main(), NULL
+ * without.
+ */
 struct server_port {
     /** Bring the port up before the cores start. @return 0 or an exit code; says why itself. */
     int (*start)(struct server *server);
@@ -39,7 +45,8 @@ struct server {
     /* config: written before the cores start */
     struct config config;
     struct directory directory;
-    int lock_fds[2]; /* of the snapshot and log directories: a second server is refused; -1 = none */
+    int lock_fds[2]; /* of the snapshot and log directories: a second server is refused; -1 =
+                      * none */
     struct tree *tree;
     struct store *store;
     struct control *control;
@@ -87,7 +94,8 @@ static inline int32_t server_clamp_timeout(const struct server *s, int32_t asked
 {
     if (asked_ms < s->config.session_timeout_ms_min)
         return s->config.session_timeout_ms_min;
-    return asked_ms > s->config.session_timeout_ms_max ? s->config.session_timeout_ms_max : asked_ms;
+    return asked_ms > s->config.session_timeout_ms_max ? s->config.session_timeout_ms_max
+                                                       : asked_ms;
 }
 
 static inline bool server_stopping(const struct server *s)

@@ -7,8 +7,8 @@
 
 #include "client/wire/check.h"
 
-/* Buckets are kept in a ring of slots by bucket number; a session further ahead than the ring shares a slot and is
- * simply looked at early. */
+/* Buckets are kept in a ring of slots by bucket number; a session further ahead than the ring
+ * shares a slot and is simply looked at early. */
 #define BUCKET_SLOTS 1024
 #define HASH_SLOTS_FIRST 256
 
@@ -102,7 +102,8 @@ static void bucket_unlink(struct session *s)
     s->bucket_next = NULL;
 }
 
-struct session *session_open(struct session_table *t, session_id_t id, int32_t timeout_ms, int64_t now_ms)
+struct session *session_open(struct session_table *t, session_id_t id, int32_t timeout_ms,
+                             int64_t now_ms)
 {
     CHECK(!session_find(t, id));
     struct session *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
@@ -183,8 +184,8 @@ static void session_look(struct session_table *t, struct session *s, int64_t now
     bucket_link(t, s, bucket);
 }
 
-void session_expire_due(struct session_table *t, int64_t now_ms, void (*expire)(void *ctx, struct session *s),
-                        void *ctx)
+void session_expire_due(struct session_table *t, int64_t now_ms,
+                        void (*expire)(void *ctx, struct session *s), void *ctx)
 {
     int64_t until = now_ms / t->tick_ms; /* buckets with bucket * tick <= now */
     if (until - t->due_bucket > BUCKET_SLOTS)
@@ -210,7 +211,8 @@ uint32_t session_count(const struct session_table *t)
     return t->open_count;
 }
 
-void session_each(struct session_table *t, void (*each)(void *ctx, const struct session *s), void *ctx)
+void session_each(struct session_table *t, void (*each)(void *ctx, const struct session *s),
+                  void *ctx)
 {
     for (int64_t b = t->due_bucket; b < t->due_bucket + BUCKET_SLOTS; b++)
         for (const struct session *s = t->slot[b % BUCKET_SLOTS]; s; s = s->bucket_next)

@@ -14,8 +14,8 @@ enum { IDLE, RUNNING, DONE };
 struct snapshotter {
     struct snapshotter_config config;
     pthread_t thread;
-    /* P0: the thread stores DONE with release behind err and took_ms; P1: control loads with acquire before it reads
-     * them. */
+    /* P0: the thread stores DONE with release behind err and took_ms; P1: control loads with
+     * acquire before it reads them. */
     _Atomic int state;
     atomic_bool cancel;
     bool cut; /* the walk ran out of memory: what was written is not the tree */
@@ -85,8 +85,8 @@ static int write_snapshot(struct snapshotter *s)
         .digest = source_digest,
     };
     struct snapshot_options options = {s->config.compression, s->config.no_last_zxid, &s->cancel};
-    int err = snapshot_write(s->config.storage, s->config.directory->snap, tree_snapshot_zxid(s->snapshot), &source,
-                          &options, NULL);
+    int err = snapshot_write(s->config.storage, s->config.directory->snap,
+                             tree_snapshot_zxid(s->snapshot), &source, &options, NULL);
     if (s->cut)
         atomic_store_explicit(&s->cancel, false, memory_order_relaxed);
     s->cut = false;
@@ -107,7 +107,8 @@ static void *snapshotter_run(void *arg)
     s->err = write_snapshot(s);
     if (!s->err && s->purge_keep) {
         struct purge_report report;
-        (void)purge_run(s->config.storage, s->config.directory, s->purge_keep, &report); /* tried again next time */
+        /* tried again next time */
+        (void)purge_run(s->config.storage, s->config.directory, s->purge_keep, &report);
     }
     s->took_ms = (uint32_t)(now_ms() - start);
     atomic_store_explicit(&s->state, DONE, memory_order_release); /* P0 */

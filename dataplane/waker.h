@@ -8,8 +8,10 @@
  *      look at the rings once more               exchange(sleeping, 0)   (K1): was 1 -> write(fd)
  *      epoll_wait(fd, ...)
  *
- * K0 and K1 are read-modify-writes of one variable, so one comes first. K1 first: K0 reads from it and the sleeper's
- * second look sees the push. K0 first: K1 sees 1 and writes. Without this a push between look and sleep would be lost.
+ * K0 and K1 are read-modify-writes of one variable, so one comes first. K1 first: K0 reads from it
+ *    and the sleeper's
+ * second look sees the push. K0 first: K1 sees 1 and writes. Without this a push between look and
+ * sleep would be lost.
  */
 #ifndef SENGI_DATAPLANE_WAKER_H
 #define SENGI_DATAPLANE_WAKER_H
@@ -42,7 +44,8 @@ static inline void waker_wake(struct waker *w)
 {
     if (w->fd >= 0 && atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel)) { /* K1 */
         uint64_t one = 1;
-        (void)!write(w->fd, &one, sizeof one); /* fails only when the counter is full: awake anyway */
+        (void)!write(w->fd, &one, sizeof one); /* fails only when the counter is full: awake
+                                                * anyway */
     }
 }
 

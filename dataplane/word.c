@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Four-letter words on the data core: recognised as the first four bytes of a connection, answered, closed with FIN
- * (client-protocol.md section 14). What one core cannot know goes to the control core, which asks the others.
+ * Four-letter words on the data core: recognised as the first four bytes of a connection, answered,
+ * closed with FIN (client-protocol.md section 14). What one core cannot know goes to the control
+ * core, which asks the others.
  */
 #include <arpa/inet.h>
 #include <pwd.h>
@@ -132,7 +133,8 @@ void word_complete(struct core *core, struct conn *conn, struct op *op)
 
 /* --- this core's part of a word that all cores answer --- */
 
-static void connection_stats_of(const struct conn *conn, const struct conn *asking, struct connection_stats *out)
+static void connection_stats_of(const struct conn *conn, const struct conn *asking,
+                                struct connection_stats *out)
 {
     *out = (struct connection_stats){
         .port = ntohs(conn->peer.sin6_port), /* sin_port lies at the same place */
@@ -150,8 +152,9 @@ static void connection_stats_of(const struct conn *conn, const struct conn *aski
         .latency_last_ms = (int64_t)conn->stats.latency_ms_last,
         .latency_min_ms = (int64_t)conn->stats.latency_ms_min,
         .latency_max_ms = (int64_t)conn->stats.latency_ms_max,
-        .latency_avg_ms =
-            conn->stats.latency_count ? (int64_t)(conn->stats.latency_ms_sum / conn->stats.latency_count) : 0,
+        .latency_avg_ms = conn->stats.latency_count
+                              ? (int64_t)(conn->stats.latency_ms_sum / conn->stats.latency_count)
+                              : 0,
     };
     const struct in6_addr *in6 = &conn->peer.sin6_addr;
     if (conn->peer.sin6_family == AF_INET)
@@ -234,19 +237,22 @@ static void reset_connections(struct core *core)
 static void reset_server(struct core *core)
 {
     struct core_stats *s = &core->stats;
-    _Atomic uint64_t *zeroed[] = {&s->received, &s->sent, &s->latency_ms_sum, &s->latency_count, &s->latency_ms_min,
-                                  &s->latency_ms_max};
+    _Atomic uint64_t *zeroed[] = {&s->received,      &s->sent,           &s->latency_ms_sum,
+                                  &s->latency_count, &s->latency_ms_min, &s->latency_ms_max};
     for (size_t i = 0; i < sizeof zeroed / sizeof zeroed[0]; i++)
         atomic_store_explicit(zeroed[i], 0, memory_order_relaxed);
 }
 
-static void collect(struct core *core, struct op *op, struct word_part *part, struct text_buffer *text)
+static void collect(struct core *core, struct op *op, struct word_part *part,
+                    struct text_buffer *text)
 {
     const struct watch_counters *w = watch_counters(core->watches);
     switch ((enum word)op->xid) {
     case WORD_STAT:
     case WORD_CONS:
-    case WORD_DUMP: collect_connections(core, (enum word)op->xid, op->conn, text, &part->connections); break;
+    case WORD_DUMP:
+        collect_connections(core, (enum word)op->xid, op->conn, text, &part->connections);
+        break;
     case WORD_WCHS:
         part->connections = w->data_owners;
         part->paths = w->data_paths;
@@ -267,6 +273,7 @@ void word_collect(struct core *core, struct op *op)
     CHECK(op->body_size == sizeof part);
     collect(core, op, &part, &text);
     memcpy(op->body, &part, sizeof part);
-    (void)op_answer(op, (const uint8_t *)text.data, text.size); /* out of memory: this core's part is missing */
+    /* out of memory: this core's part is missing */
+    (void)op_answer(op, (const uint8_t *)text.data, text.size);
     text_buffer_free(&text);
 }

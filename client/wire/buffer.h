@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * A growing byte buffer with a bound, for replies and txns whose size is not known beforehand. Never on the read path.
+ * A growing byte buffer with a bound, for replies and txns whose size is not known beforehand.
+ * Never on the read path.
  */
 #ifndef SENGI_CLIENT_WIRE_BUFFER_H
 #define SENGI_CLIENT_WIRE_BUFFER_H

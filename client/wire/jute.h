@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Jute, ZooKeeper's binary encoding (client-protocol.md section 1): big-endian, no tags, no padding.
+ * Jute, ZooKeeper's binary encoding (client-protocol.md section 1): big-endian, no tags, no
+ * padding.
  *
- *   reader  borrowed bytes -> values. The first malformed field sets `failed`; every later read gives zero values, so a
+ *   reader  borrowed bytes -> values. The first malformed field sets `failed`; every later read
+ *   gives zero values, so a
  *           record is read straight through and checked once at its end.
- *   writer  values -> caller's buffer. What does not fit sets `failed` and writes nothing beyond the end.
+ *   writer  values -> caller's buffer. What does not fit sets `failed` and writes nothing beyond
+ *   the end.
  *
  * No allocation, no state besides the struct. Any thread.
  */
@@ -87,7 +90,10 @@ static inline bool jute_read_bool(struct jute_reader *r)
     return p && *p != 0;
 }
 
-/** buffer or ustring: length -1 is null, any other negative or overlong length fails. Borrowed from the input. */
+/**
+ * buffer or ustring: length -1 is null, any other negative or overlong length fails. Borrowed from
+ * the input.
+ */
 static inline struct bytes jute_read_bytes(struct jute_reader *r)
 {
     int32_t n = jute_read_int(r);
@@ -103,8 +109,9 @@ static inline struct bytes jute_read_bytes(struct jute_reader *r)
 }
 
 /**
- * Vector count. -1 (null) gives -1, other values <= 0 give 0; a count that cannot fit into the bytes left, at
- * element_bytes_min each, fails at once (hazards.md section 3.2: no allocation by announced size).
+ * Vector count. -1 (null) gives -1, other values <= 0 give 0; a count that cannot fit into the
+ * bytes left, at element_bytes_min each, fails at once (hazards.md section 3.2: no allocation by
+ * announced size).
  */
 static inline int32_t jute_read_count(struct jute_reader *r, size_t element_bytes_min)
 {
@@ -192,7 +199,8 @@ static inline size_t jute_bytes_size(struct bytes b)
 
 static inline bool bytes_equal(struct bytes a, struct bytes b)
 {
-    return a.size == b.size && (!a.data) == (!b.data) && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+    return a.size == b.size && (!a.data) == (!b.data) &&
+           (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include "client/wire/check.h"
 
 static const struct opcode_info rows[OPX_COUNT] = {
-#define X(name, number, lop, shape, class, in_multi, in_multi_read)                                 \
+#define X(name, number, lop, shape, class, in_multi, in_multi_read) \
     [OPX_##name] = {#name, lop, number, OPX_##name, class, in_multi, in_multi_read},
     ZK_OPCODES(X)
 #undef X
@@ -13,7 +13,7 @@ static const struct opcode_info rows[OPX_COUNT] = {
 
 /* number - OPCODE_MIN -> row index + 1; 0 = no such opcode. */
 static const uint8_t index_of[OPCODE_MAX - OPCODE_MIN + 1] = {
-#define X(name, number, lop, shape, class, in_multi, in_multi_read)                                 \
+#define X(name, number, lop, shape, class, in_multi, in_multi_read) \
     [number - OPCODE_MIN] = OPX_##name + 1,
     ZK_OPCODES(X)
 #undef X
