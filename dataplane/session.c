@@ -79,7 +79,8 @@ static void hash_grow(struct session_table *t)
 /* ExpiryQueue.roundToNextInterval: (time / interval + 1) * interval (semantics.md section 13.3). */
 static int64_t expiry_bucket(const struct session_table *t, int64_t heard_ms, int32_t timeout_ms)
 {
-    return (heard_ms + timeout_ms) / t->tick_ms + 1;
+    /* A snapshot or log may hold any timeout; a bucket below 0 would have no slot. */
+    return (heard_ms + (timeout_ms > 0 ? timeout_ms : 0)) / t->tick_ms + 1;
 }
 
 static void bucket_link(struct session_table *t, struct session *s, int64_t bucket)
