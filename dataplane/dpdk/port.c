@@ -15,6 +15,11 @@
 
 #define ERROR_BYTES 512
 #define CONNS_PER_CORE_MAX (1u << 18)
+/* What TCP may hold of output and of input that nobody has read yet. A connection queues its output
+ * itself beyond that (conn.h, C4), so this only has to cover what is on its way: 256 KiB are 20
+ * Gbit/s at 100 us. */
+#define TX_BYTES_PER_CONN_MAX (256u << 10)
+#define BUFFER_BYTES_PER_CORE_MAX (256ull << 20)
 #define KEEPALIVE_MS 7200000 /* as the kernel's default */
 #define FAREWELL_US 500000
 
@@ -70,6 +75,8 @@ static int net_configure(const struct config *c, struct net_config *out)
         out->gateway_v6 = address_of(&c->dpdk_gateway6);
     out->listen_ports[0] = (uint16_t)c->client_port;
     out->limits.conns_max = CONNS_PER_CORE_MAX;
+    out->limits.tx_bytes_max = TX_BYTES_PER_CONN_MAX;
+    out->limits.buffers_bytes_max = BUFFER_BYTES_PER_CORE_MAX;
     out->times.keepalive_ms = c->client_tcp_keep_alive ? KEEPALIVE_MS : 0;
     return getrandom(out->secret, sizeof(out->secret), 0) == (ssize_t)sizeof(out->secret) &&
                    getrandom(&out->seed, sizeof(out->seed), 0) == (ssize_t)sizeof(out->seed)

@@ -185,7 +185,7 @@ static void on_connected(void *user, struct net_conn *nc)
 
 static const struct net_callbacks callbacks = {
     .on_accept = on_accept, .on_connected = on_connected, .on_data = on_data, .on_eof = on_eof,
-    .on_writable = on_writable, .on_closed = on_closed};
+    .on_writable = on_writable, .on_closed = on_closed, .prefetch = conn_prefetch};
 
 /* --- open, close --- */
 
