@@ -322,16 +322,29 @@ frame_parse(struct net *net, const struct net_frame *frame, struct segment *seg)
 }
 
 static void
-conn_prefetch(const struct net *net, const struct segment *seg)
+conn_prefetch(const struct net *net, struct segment *seg)
 {
     uint32_t slot = seg->hash;
     uint32_t id = flow_next(&net->flows, seg->hash, &slot);
+    seg->likely = FLOW_NONE;
     if (id == FLOW_NONE || (id & FLOW_TIME_WAIT))
         return;
+    seg->likely = id;
     const char *c = (const char *)&net->conns[id];
     __builtin_prefetch(c);
     __builtin_prefetch(c + 64);
     __builtin_prefetch(c + 128);
+}
+
+static void
+users_prefetch(const struct net *net, const struct segment *segments, unsigned count)
+{
+    for (unsigned stage = 0; stage < NET_PREFETCH_STAGES; stage++)
+        for (unsigned i = 0; i < count; i++) {
+            uint32_t id = segments[i].likely;
+            if (id != FLOW_NONE && net->conns[id].user)
+                net->config.callbacks.prefetch(net->conns[id].user, stage);
+        }
 }
 
 static void
@@ -352,6 +365,8 @@ burst_part(struct net *net, const struct net_frame *frames, unsigned n)
     }
     for (unsigned i = 0; i < count; i++)
         conn_prefetch(net, &segments[i]);
+    if (net->config.callbacks.prefetch)
+        users_prefetch(net, segments, count);
     for (unsigned i = 0; i < count; i++) {
         net->counters.segments_in++;
         tcp_input(net, &segments[i]);

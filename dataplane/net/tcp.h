@@ -184,6 +184,7 @@ struct segment {
     const uint8_t *payload;
     struct flow_key key;
     uint32_t hash;
+    uint32_t likely; /* connection to prefetch for, or FLOW_NONE: a guess by the hash alone */
     uint32_t seq, ack;
     uint32_t tsval, tsecr;
     uint16_t bytes; /* payload */

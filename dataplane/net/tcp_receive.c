@@ -93,7 +93,8 @@ tcp_window_edge(const struct net *net, const struct net_conn *c)
         window = 65535u << c->rcv_wscale;
     uint32_t edge = c->rcv_nxt + window;
     /* RFC 9293 3.8.6.2.2: no silly windows; RFC 7323 2.4: never back. */
-    uint32_t step = c->mss < window / 2 ? c->mss : window / 2;
+    uint32_t half = net->config.limits.rx_window_bytes / 2;
+    uint32_t step = c->mss < half ? c->mss : half;
     if (!seq_before(c->rcv_adv, edge) || edge - c->rcv_adv < step)
         return c->rcv_adv;
     return edge;

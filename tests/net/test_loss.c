@@ -260,6 +260,48 @@ a_lost_tail_is_probed_before_the_rto_and_without_collapse(void **state)
     rig_close(&f.h);
 }
 
+/* RFC 8985 7.4: a DSACK for the probe says that nothing was lost; without one, the probe repaired a
+ * loss and the window is halved once. */
+static void
+only_a_probe_that_repaired_a_loss_costs_window(void **state)
+{
+    (void)state;
+    for (unsigned spurious = 0; spurious < 2; spurious++) {
+        struct flow f;
+        flow_open(&f, true);
+        flow_write(&f, 10);
+        f.now_us += 1000;
+        flow_ack(&f, 9 * MSS, NULL, 0);
+        uint32_t cwnd = f.conn->cwnd;
+        rig_wait(&f.h, &f.now_us, 6);
+        assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+        flow_ack(&f, 10 * MSS, NULL, 0);
+        if (spurious)
+            flow_ack(&f, 10 * MSS, (uint32_t[]){9 * MSS, 10 * MSS}, 1);
+        flow_write(&f, 1);
+        flow_ack(&f, 11 * MSS, NULL, 0);
+        assert_int_equal(f.conn->cwnd < cwnd, !spurious);
+        assert_int_equal(net_counters(f.h.net)->fast_recoveries, 0);
+        rig_close(&f.h);
+    }
+}
+
+/* Karn: the ACK of a segment sent twice times neither. */
+static void
+a_retransmitted_segment_gives_no_round_trip_sample(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 1);
+    uint32_t rtt = net_conn_rtt_us(f.conn);
+    rig_wait(&f.h, &f.now_us, 900);
+    assert_true(net_counters(f.h.net)->rto_fired > 2);
+    flow_ack(&f, MSS, NULL, 0);
+    assert_int_equal(net_conn_rtt_us(f.conn), rtt);
+    rig_close(&f.h);
+}
+
 static void
 rtos_double_and_recover_from_slow_start(void **state)
 {
@@ -437,6 +479,8 @@ main(void)
         cmocka_unit_test(a_hole_shown_by_sack_is_filled_once_within_a_round_trip),
         cmocka_unit_test(without_sack_three_duplicates_and_partial_acks_repair),
         cmocka_unit_test(a_lost_tail_is_probed_before_the_rto_and_without_collapse),
+        cmocka_unit_test(only_a_probe_that_repaired_a_loss_costs_window),
+        cmocka_unit_test(a_retransmitted_segment_gives_no_round_trip_sample),
         cmocka_unit_test(rtos_double_and_recover_from_slow_start),
         cmocka_unit_test(nothing_acknowledged_within_the_user_timeout_ends_the_connection),
         cmocka_unit_test(a_receiver_that_reneges_still_gets_everything),

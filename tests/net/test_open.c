@@ -351,7 +351,11 @@ only_a_genuine_and_fresh_cookie_opens(void **state)
         peer_send(&h, &forged, now + 1000);
         assert_true(only(&h).flags & TCP_RST);
     }
-    peer_send(&h, &a, now + 150000000); /* more than two minutes old */
+    /* More than two minutes old, while cookies are still being sent. */
+    struct peer_segment other = syn(5);
+    other.source_port = 999;
+    peer_send(&h, &other, now + 150000000);
+    peer_send(&h, &a, now + 150000000);
     assert_int_equal(h.accepted, 0);
     peer_send(&h, &s, now + 150000000);
     r = only(&h);

@@ -90,7 +90,7 @@ transfer_run(const struct transfer *t, uint64_t seed)
     uint64_t calm_us = w.now_us + 20000000;
     for (uint64_t steps = 0; wire_step(&w); steps++) {
         if (w.now_us > calm_us)
-            w.faults = (struct wire_faults){.delay_us = 100};
+            w.faults = (struct wire_faults){.delay_us = 100, .mtu = t->faults.mtu};
         assert_true(steps < 3000000);
         if (!s && w.host[0].apps) {
             s = w.host[0].apps;
@@ -98,8 +98,11 @@ transfer_run(const struct transfer *t, uint64_t seed)
             s->out_bytes = t->down;
             rig_push(s);
         }
-        if (a->gone) /* a SYN can be lost six times in a row: then there is no stream to compare */
+        if (a->gone) { /* a SYN can be lost six times in a row: then there is no stream to
+                        * compare */
+            assert_false(a->connected);
             break;
+        }
         if (!closed && s && a->conn && a->in_bytes == t->down && s->in_bytes == t->up) {
             closed = true;
             net_close(w.host[1].net, a->conn);

@@ -224,6 +224,34 @@ data_beyond_the_window_is_cut_off(void **state)
 }
 
 static void
+a_fin_beyond_the_window_is_cut_off_too(void **state)
+{
+    struct link l;
+    struct net_limits limits = {.conns_max = 4, .rx_window_bytes = 4096};
+    (void)state;
+    link_open(&l, &limits, NULL, 0);
+    link_send(&l, 0, 1400);
+    link_send(&l, 1400, 1400);
+    l.h.consume_max = 0; /* from here on the window only shrinks */
+    link_send(&l, 2800, 1000);
+    uint32_t room = l.app->conn->rcv_adv - l.app->conn->rcv_nxt;
+    struct peer_segment s = {.seq = ISN + 3801,
+                             .ack = l.ack,
+                             .flags = TCP_ACK | TCP_FIN,
+                             .wnd = 9000,
+                             .payload = stream + 3800,
+                             .bytes = room + 10};
+    peer_send(&l.h, &s, l.now_us);
+    assert_int_equal(l.app->conn->state, TCP_ESTABLISHED);
+    l.h.consume_max = UINT32_MAX;
+    net_resume(l.h.net, l.app->conn);
+    rig_turn(&l.h, NULL, l.now_us);
+    assert_false(l.app->eof);
+    assert_received(&l, 3800 + room);
+    rig_close(&l.h);
+}
+
+static void
 a_paused_application_closes_the_window_and_resume_opens_it(void **state)
 {
     struct link l;
@@ -581,6 +609,116 @@ refused_frames_are_tried_again_at_the_next_flush(void **state)
     rig_close(&l.h);
 }
 
+/*
+ * A connection that dies while it waits for a frame must not give its place away before its turn.
+ */
+static void
+a_dead_connection_in_the_ring_keeps_its_slot(void **state)
+{
+    struct link l;
+    struct net_limits limits = {.conns_max = 2};
+    struct net_addr to = net_addr_v4(0x0a000002);
+    (void)state;
+    link_open(&l, &limits, NULL, 0);
+    struct rig_app *b = l.app;
+    link_handshake(&l, PEER_PORT + 1);
+    net_send(l.h.net, b->conn, stream, 10);
+    net_send(l.h.net, l.app->conn, stream, 10);
+    l.h.alloc_budget = 0;
+    net_abort(l.h.net, l.app->conn);
+    l.app->conn = NULL;
+    assert_int_equal(net_flush(l.h.net), 2);
+    struct rig_app *c = rig_app_new(&l.h);
+    assert_null(net_connect(l.h.net, &to, 80, -1, c));
+    net_check(l.h.net);
+    l.h.alloc_budget = UINT32_MAX;
+    assert_int_equal(net_flush(l.h.net), 0);
+    c->conn = net_connect(l.h.net, &to, 80, -1, c);
+    assert_non_null(c->conn);
+    rig_close(&l.h);
+}
+
+static const uint8_t *seen_at[8];
+static uint32_t seen_bytes[8];
+static unsigned seen_count;
+
+static uint32_t
+remember_data(void *user, struct net_conn *conn, const uint8_t *bytes, uint32_t n)
+{
+    (void)user, (void)conn;
+    seen_at[seen_count] = bytes;
+    seen_bytes[seen_count++] = n;
+    return n;
+}
+
+/*
+ * What on_data was shown stays readable until net_flush() returns, also what came from reassembly.
+ */
+static void
+bytes_stay_until_the_flush(void **state)
+{
+    struct link l = {.now_us = 5000000};
+    static const struct {
+        unsigned at, bytes;
+    } order[] = {{100, 100}, {0, 100}, {300, 100}, {200, 100}, {500, 100}, {400, 100}};
+    struct rig_frame f[6];
+    struct net_frame nf[6];
+    (void)state;
+    struct net_config c = rig_config(&l.h, 1);
+    c.callbacks.on_data = remember_data;
+    rig_open(&l.h, &c);
+    for (unsigned i = 0; i < sizeof stream; i++)
+        stream[i] = (uint8_t)(i * 2654435761u >> 23);
+    link_handshake(&l, PEER_PORT);
+    seen_count = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        f[i] = peer_write(&(struct peer_segment){.seq = ISN + 1 + order[i].at, .ack = l.ack,
+                                                 .flags = TCP_ACK, .wnd = 60000,
+                                                 .payload = stream + order[i].at,
+                                                 .bytes = order[i].bytes});
+        nf[i] = (struct net_frame){f[i].data, f[i].len, 0};
+    }
+    net_burst(l.h.net, nf, 6, l.now_us);
+    uint32_t at = 0;
+    for (unsigned i = 0; i < seen_count; at += seen_bytes[i++])
+        assert_memory_equal(seen_at[i], stream + at, seen_bytes[i]);
+    assert_int_equal(at, 600);
+    net_flush(l.h.net);
+    for (unsigned i = 0; i < 6; i++)
+        free(f[i].data);
+    rig_close(&l.h);
+}
+
+/* RFC 9293 3.8.6.2.2: the window opens in steps worth a segment. */
+static void
+a_window_that_opens_by_crumbs_is_not_advertised(void **state)
+{
+    struct link l;
+    struct net_limits limits = {.conns_max = 4, .rx_window_bytes = 20000};
+    (void)state;
+    link_open(&l, &limits, NULL, 0);
+    l.h.consume_max = 0;
+    for (unsigned at = 0; at < 20000; at += 1000)
+        link_send(&l, at, 1000);
+    rig_wait(&l.h, &l.now_us, 25);
+    assert_int_equal(last(&l).wnd, 0);
+    for (unsigned eaten = 100; eaten <= 1400; eaten += 100) {
+        l.h.consume_max = 100;
+        rig_discard(&l.h);
+        net_resume(l.h.net, l.app->conn);
+        rig_turn(&l.h, NULL, l.now_us);
+        assert_int_equal(l.h.out_count, 0);
+        link_send(&l, 20000, 1); /* a window probe */
+        assert_int_equal(last(&l).wnd, 0);
+    }
+    l.h.consume_max = 3000;
+    net_resume(l.h.net, l.app->conn);
+    rig_discard(&l.h);
+    rig_turn(&l.h, NULL, l.now_us);
+    assert_int_equal(last(&l).wnd, 4400);
+    rig_close(&l.h);
+}
+
 static void
 keepalive_finds_a_dead_peer_and_leaves_a_live_one(void **state)
 {
@@ -716,6 +854,7 @@ main(void)
         cmocka_unit_test(a_duplicate_is_reported_by_dsack),
         cmocka_unit_test(a_fin_that_overtakes_data_waits_for_it),
         cmocka_unit_test(data_beyond_the_window_is_cut_off),
+        cmocka_unit_test(a_fin_beyond_the_window_is_cut_off_too),
         cmocka_unit_test(a_paused_application_closes_the_window_and_resume_opens_it),
         cmocka_unit_test(eof_is_told_only_after_all_was_read),
         cmocka_unit_test(old_timestamps_are_refused),
@@ -730,6 +869,9 @@ main(void)
         cmocka_unit_test(writable_comes_when_half_the_queue_is_free),
         cmocka_unit_test(an_empty_buffer_pool_delays_and_loses_nothing),
         cmocka_unit_test(refused_frames_are_tried_again_at_the_next_flush),
+        cmocka_unit_test(a_dead_connection_in_the_ring_keeps_its_slot),
+        cmocka_unit_test(bytes_stay_until_the_flush),
+        cmocka_unit_test(a_window_that_opens_by_crumbs_is_not_advertised),
         cmocka_unit_test(keepalive_finds_a_dead_peer_and_leaves_a_live_one),
         cmocka_unit_test(an_idle_connection_costs_under_512_bytes_and_no_timer),
         cmocka_unit_test(a_peer_that_moves_to_another_mac_is_followed),

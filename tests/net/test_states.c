@@ -373,12 +373,14 @@ fin_wait_2_ends_without_a_peer(void **state)
     uint64_t now = NOW;
     (void)state;
     scene_open(&s, TCP_FIN_WAIT_2);
+    rig_discard(&s.h);
     rig_wait(&s.h, &now, 59000);
     net_usage(s.h.net, &u);
     assert_int_equal(u.conns, 1);
     rig_wait(&s.h, &now, 2000);
     net_usage(s.h.net, &u);
     assert_int_equal(u.conns, 0);
+    assert_int_equal(s.h.out_count, 0);
     rig_close(&s.h);
 }
 
