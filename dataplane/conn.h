@@ -157,6 +157,9 @@ static inline const struct sockaddr_storage *conn_peer(const struct conn *conn)
     return (const struct sockaddr_storage *)&conn->peer;
 }
 
+/** Prefetch what input for a connection will touch; see struct net_callbacks. */
+void conn_prefetch(void *conn, unsigned stage);
+
 /** A new connection of this core. @param peer copied. NULL: out of memory. */
 struct conn *conn_open(struct core *core, const struct conn_backend *backend,
                        const struct sockaddr *peer);

@@ -147,8 +147,10 @@ static uint32_t on_data(void *user, struct net_conn *nc, const uint8_t *bytes, u
     struct conn *conn = user;
     CHECK(conn->net_conn == nc);
     uint32_t used = (uint32_t)conn_input(here->core, conn, bytes, n);
-    if (here->flushing)
+    if (here->flushing) {
         burst_run(here->core); /* invariant 2 */
+        here->again = true;
+    }
     return used;
 }
 
@@ -322,6 +324,7 @@ void station_turn(struct station *s, int timeout_ms)
     net_burst(s->net, frames, n, now_us);
     core_end_turn(s->core);
     (void)net_timers(s->net, now_us); /* asked for again before sleeping */
+    s->again = false;
     s->flushing = true;
     uint32_t unsent = net_flush(s->net);
     s->flushing = false;
@@ -330,7 +333,7 @@ void station_turn(struct station *s, int timeout_ms)
     if (s->index == 0 && device_check_link(s->dev, now_us))
         net_announce(s->net);
     reader_quiescent();
-    rest(s, n > 0 || unsent > 0, timeout_ms);
+    rest(s, n > 0 || unsent > 0 || s->again, timeout_ms);
 }
 
 /* The core is no more run; only TCP still works, without callbacks, for nobody is left to call. */
