@@ -166,6 +166,8 @@ static inline void rig_start(const struct config *config, unsigned cores)
                                    s->config.super_digest[0] ? s->config.super_digest : NULL};
     zxid_t last = rig_load(s);
     s->store = tree_store(s->tree);
+    /* Stricter than a grace period: what a retired batch superseded is freed at once. */
+    store_set_offline(s->store, true);
     for (unsigned i = 0; i < cores; i++) {
         rig.cores[i] = core_create(s, (uint16_t)i);
         CHECK(rig.cores[i]);
@@ -292,6 +294,17 @@ static inline void rig_settle(void)
     }
 }
 
+/* After a failed log some ops never come back, and their connections end with the process. */
+static inline void rig_free_stranded(struct core *core)
+{
+    for (struct conn *conn = core->conns, *next; conn; conn = next) {
+        next = conn->all_next;
+        auth_set_drop(conn->auth);
+        free(conn->input);
+        free(conn);
+    }
+}
+
 /** All clients go, everything is freed; what a connection leaves behind is an error. */
 static inline void rig_stop(void)
 {
@@ -314,8 +327,10 @@ static inline void rig_stop(void)
         CHECK(failed || atomic_load(&core->stats.outstanding) == 0);
     }
     control_destroy(rig.server->control);
-    for (unsigned i = 0; i < rig.server->core_count; i++)
+    for (unsigned i = 0; i < rig.server->core_count; i++) {
+        rig_free_stranded(rig.cores[i]);
         core_destroy(rig.cores[i]);
+    }
     tree_destroy(rig.server->tree);
     while (rig.peers) {
         rig.peers->conn = NULL;

@@ -6,7 +6,9 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define RIG_CLOCK_START_US 5000000000u
 /* The wall clock runs beside the monotonic one. */
@@ -17,6 +19,10 @@ static _Atomic uint64_t rig_clock_us = RIG_CLOCK_START_US;
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
     uint64_t us = atomic_load_explicit(&rig_clock_us, memory_order_relaxed);
+#ifdef RIG_CLOCK_WALL_REAL /* a fuzzer's own limits go by it */
+    if (clock == CLOCK_REALTIME)
+        return (int)syscall(SYS_clock_gettime, clock, ts);
+#endif
     if (clock == CLOCK_REALTIME)
         us += RIG_CLOCK_WALL_US;
     ts->tv_sec = (time_t)(us / 1000000u);
