@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "client/wire/check.h"
+#include "tree/index_match.h"
 
 #define BUCKETS_MIN 16
 #define HUGE_BYTES (2u << 20)      /* tables from here on are mmap'ed and ask for huge pages */
@@ -13,8 +14,8 @@
 #define SLAB_BUCKETS_MAX 4096
 /* a doubling ends after half as many inserts as the old table has buckets */
 #define SPLITS_PER_INSERT 2
-#define POINTER_MASK 0x0000ffffffffffffull
-#define TAG_MASK (~POINTER_MASK)
+#define POINTER_MASK INDEX_POINTER_MASK
+#define TAG_MASK INDEX_TAG_MASK
 
 struct slab {
     struct slab *next;
@@ -43,23 +44,6 @@ static struct version *slot_version(uint64_t slot)
     return (struct version *)(uintptr_t)(slot & POINTER_MASK);
 }
 
-/**
- * Bit i is set when slot i carries the tag and a version. No branch per slot: where the match is,
- * is random.
- */
-static inline uint32_t bucket_match(const struct index_bucket *bucket, uint64_t tag)
-{
-    uint32_t match = 0;
-#pragma GCC unroll 7
-    for (int i = INDEX_SLOTS - 1; i >= 0; i--) {
-        /* only tags are compared here, bucket_version() loads again */
-        uint64_t slot = atomic_load_explicit(&bucket->slot[i], memory_order_relaxed);
-        /* equal tags leave 1 ... 2^48-1: the pointer; a free slot leaves 0 or a large number */
-        match = match << 1 | ((slot ^ tag) - 1 < POINTER_MASK);
-    }
-    return match;
-}
-
 /** The version in the first of the matching slots. NULL: it was taken out meanwhile. */
 static inline struct version *bucket_version(const struct index_bucket *bucket, uint32_t match)
 {
@@ -76,7 +60,7 @@ struct version *index_find(const struct index *ix, struct tree_key key)
     uint64_t tag = key.hi & TAG_MASK;
     const struct index_bucket *bucket = index_bucket_of(ix, key);
     do {
-        for (uint32_t m = bucket_match(bucket, tag); m; m &= m - 1) {
+        for (uint32_t m = index_match(bucket, tag); m; m &= m - 1) {
             struct version *v = bucket_version(bucket, m);
             if (LIKELY(v && v->key_lo == key.lo))
                 return v;
@@ -91,7 +75,7 @@ const struct version *index_candidate(const struct index *ix, struct tree_key ke
     uint64_t tag = key.hi & TAG_MASK;
     const struct index_bucket *bucket = index_bucket_of(ix, key);
     do {
-        uint32_t m = bucket_match(bucket, tag);
+        uint32_t m = index_match(bucket, tag);
         if (LIKELY(m)) {
             const struct version *v = bucket_version(bucket, m);
             __builtin_prefetch(v, 0, 3);
@@ -216,7 +200,7 @@ void index_free(struct index *ix)
 
 static void bucket_put(struct index_bucket *bucket, int i, uint64_t slot)
 {
-    /* X1: pairs with the acquire in bucket_match(). */
+    /* X1: pairs with the acquire in index_match(). */
     atomic_store_explicit(&bucket->slot[i], slot, memory_order_release);
 }
 
