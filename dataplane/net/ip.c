@@ -59,10 +59,11 @@ ipv4_parse(struct net *net, const struct net_frame *frame, struct packet *p)
     if (room < IPV4_HEADER_BYTES)
         return drop(&n->drop_short);
     unsigned total = load16(h + 2);
-    if (h[0] >> 4 != 4 || (h[0] & 15) < 5 || total < 4u * (h[0] & 15) || total > room)
-        return drop(&n->drop_ip_header);
-    if ((h[0] & 15) != 5)
-        return drop(&n->drop_ip_options);
+    if (UNLIKELY(h[0] != 0x45 || total < IPV4_HEADER_BYTES || total > room)) {
+        bool valid =
+            h[0] >> 4 == 4 && (h[0] & 15) > 5 && total >= 4u * (h[0] & 15) && total <= room;
+        return drop(valid ? &n->drop_ip_options : &n->drop_ip_header);
+    }
     if (!p->checksum_good && checksum_fold(checksum_header_v4(h)) != 0xffff)
         return drop(&n->drop_checksum);
     if (load16(h + 6) & 0x3fff)

@@ -424,6 +424,9 @@ void net_abort(struct net *net, struct net_conn *conn);
  * Open a connection. on_connected or on_closed will come, not before the next net_burst() or
  * net_timers().
  *
+ * The instance's time is that of the last net_burst() or net_timers(): call one before the first
+ * net_connect().
+ *
  * @param local   Index into config.interfaces, or -1: the first of the remote's family.
  * @param port    Host order.
  * @return NULL: table full, no free local port or no address of that family. Context: owner.

@@ -438,19 +438,23 @@ tcp_rearm(struct net *net, struct net_conn *c)
 
     if (c->rtx != RTX_NONE || (c->snd_una == c->snd_nxt && !waiting))
         return;
-    uint32_t rto = tcp_rto_ms(net, c);
-    if (c->snd_una != c->snd_nxt) {
-        c->rtx = RTX_TIMEOUT;
-        if (probe_wanted(c)) { /* RFC 8985 7.2: 2 SRTT, not beyond the RTO */
+    uint32_t rto_min = net->config.times.rto_min_ms, rto;
+    if (c->snd_una != c->snd_nxt && probe_wanted(c)) { /* RFC 8985 7.2: 2 SRTT, not beyond the
+                                                        * RTO */
+        c->rtx = RTX_PROBE;
+        rto = rto_min;
+        if (UNLIKELY(c->srtt_us8 / 4 > rto_min * 1000)) { /* else no RTO is shorter */
             uint32_t pto = (c->srtt_us8 / 4 + 999) / 1000;
-            if (pto < net->config.times.rto_min_ms)
-                pto = net->config.times.rto_min_ms;
+            rto = tcp_rto_ms(net, c);
             if (pto < rto)
                 rto = pto;
-            c->rtx = RTX_PROBE;
         }
+    } else if (c->snd_una != c->snd_nxt) {
+        c->rtx = RTX_TIMEOUT;
+        rto = tcp_rto_ms(net, c);
     } else {
         c->rtx = RTX_PERSIST;
+        rto = tcp_rto_ms(net, c);
         if (rto < PERSIST_MIN_MS << c->backoff)
             rto = PERSIST_MIN_MS << c->backoff;
         if (rto > net->config.times.rto_max_ms)
