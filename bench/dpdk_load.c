@@ -397,13 +397,15 @@ int dpdk_load_run(const struct load_options *o, const struct dpdk_target *target
         rc = turn_until(&l, account.start_ns + (uint64_t)(o->window_s * 1e9), o->count_max);
         load_account_end(&account, o->server_pid, out);
         out->own_cpu = (struct cputime){(double)l.busy_ns / 1e9, 0};
+        if (rc == 0 && out->replies == 0)
+            fail(&l, "no reply in the window");
         l.phase = PHASE_DRAIN;
         uint64_t end_ns = clock_ns() + DRAIN_NS;
         while (rc == 0 && l.in_flight && l.now_ns < end_ns)
             rc = turn_until(&l, 0, 0);
     }
     if (l.failure)
-        load_fail(error, "%s", l.failure);
+        rc = load_fail(error, "%s", l.failure);
     if (l.net)
         say_goodbye(&l);
     loader_free(&l);

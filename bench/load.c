@@ -385,6 +385,8 @@ int load_run(const struct load_options *o, struct load_result *out, char *error)
     for (uint32_t i = 0; i < o->threads; i++)
         pthread_join(threads[i], NULL);
     int rc = workers_collect(o, workers, out, error);
+    if (rc == 0 && out->replies == 0)
+        rc = load_fail(error, "no reply in the window");
     pthread_barrier_destroy(&start);
     pthread_barrier_destroy(&end);
     free(workers);

@@ -232,13 +232,11 @@ static struct net *net_new(struct tcp_pair *p, bool server)
     memset(c.secret, server ? 0x11 : 0x22, sizeof c.secret);
     c.limits.conns_max = p->config.connections + 16;
     c.output = (struct net_output){server ? &p->to_client : &p->to_server, frame_alloc, frame_send};
-    c.callbacks = server
-                      ? (struct net_callbacks){server_accept, unexpected, server_data,
-                                               unexpected,    unexpected, unexpected_close,
-                                               conn_prefetch}
-                      : (struct net_callbacks){client_accept, client_connected, client_data,
-                                               unexpected,    unexpected,       unexpected_close,
-                                               NULL};
+    c.callbacks =
+        server ? (struct net_callbacks){server_accept, unexpected,       server_data,  unexpected,
+                                        unexpected,    unexpected_close, conn_prefetch}
+               : (struct net_callbacks){client_accept, client_connected, client_data, unexpected,
+                                        unexpected,    unexpected_close, NULL};
     struct net *net = net_create(&c);
     CHECK(net != NULL);
     return net;
