@@ -166,8 +166,9 @@ static inline void rig_start(const struct config *config, unsigned cores)
                                    s->config.super_digest[0] ? s->config.super_digest : NULL};
     zxid_t last = rig_load(s);
     s->store = tree_store(s->tree);
-    /* Stricter than a grace period: what a retired batch superseded is freed at once. */
-    store_set_offline(s->store, true);
+    /* Stricter than a grace period: what a retired batch superseded is freed at once. Not with files:
+     * there the snapshot thread reads too. */
+    store_set_offline(s->store, rig_log.memory);
     for (unsigned i = 0; i < cores; i++) {
         rig.cores[i] = core_create(s, (uint16_t)i);
         CHECK(rig.cores[i]);
@@ -266,9 +267,10 @@ static inline void rig_turn(unsigned index)
 
 static inline bool rig_control(void)
 {
+    rig_log_wait(rig.server->control);
     bool more = control_step(rig.server->control);
     reader_quiescent();
-    return more;
+    return more || (RIG_LOG_IS_A_THREAD && rig.server->control->log_busy);
 }
 
 static inline bool rig_busy(void)

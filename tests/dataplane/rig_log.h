@@ -7,14 +7,50 @@
  *   rig_log.held      batches wait until rig_log_step(); else they are done as soon as they are handed over
  *   rig_log.fail      the next batch and all behind it fail
  *   rig_log.memory    nothing is written; else the real files are, as logwriter.c does
+ *
+ * With RIG_LOG_THREAD defined the real log thread runs, and a step of the control core waits for it.
  */
 #ifndef SENGI_TESTS_DATAPLANE_RIG_LOG_H
 #define SENGI_TESTS_DATAPLANE_RIG_LOG_H
 
+#include <poll.h>
 #include <stdlib.h>
 
 #include "client/wire/check.h"
+#include "dataplane/control.h"
 #include "dataplane/logwriter.h"
+
+static struct {
+    bool held, fail, memory;
+    uint64_t batches, records_bytes; /* done so far */
+    struct logwriter *writer;
+} rig_log;
+
+#ifdef RIG_LOG_THREAD
+#define RIG_LOG_IS_A_THREAD true
+
+static inline bool rig_log_step(void)
+{
+    return false;
+}
+
+static inline void rig_log_wait(struct control *c)
+{
+    while (c->log_busy && !logwriter_has_done(c->logwriter)) {
+        struct pollfd fd = {c->waker->fd, POLLIN, 0};
+        waker_prepare(c->waker);
+        if (!logwriter_has_done(c->logwriter) && poll(&fd, 1, -1) > 0)
+            waker_drain(c->waker);
+        waker_done(c->waker);
+    }
+}
+#else
+#define RIG_LOG_IS_A_THREAD false
+
+static inline void rig_log_wait(struct control *c)
+{
+    (void)c; /* the test says when a batch is done */
+}
 
 struct logwriter {
     struct logwriter_config config;
@@ -22,12 +58,6 @@ struct logwriter {
     struct log_batch *submitted[LOG_BATCHES], *done[LOG_BATCHES];
     unsigned submitted_count, done_count;
 };
-
-static struct {
-    bool held, fail, memory;
-    uint64_t batches, records_bytes; /* done so far */
-    struct logwriter *writer;
-} rig_log;
 
 int logwriter_start(struct logwriter **out, const struct logwriter_config *config)
 {
@@ -112,5 +142,6 @@ int logwriter_stop(struct logwriter *w)
     free(w);
     return err;
 }
+#endif
 
 #endif
