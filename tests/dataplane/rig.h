@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * A whole server in one thread: data cores and the control core are stepped by hand, time and log are the test's
- * (rig_clock.h, rig_log.h), clients are memory.
+ * A whole server in one thread: data cores and the control core are stepped by hand, time and log
+ * are the test's (rig_clock.h, rig_log.h), clients are memory.
  *
- *   rig_send(peer)      bytes wait as in a socket        rig_turn(core)    one turn of a data core: input, serve, flush
- *   rig_control()       one step of the control core     rig_settle()      all of them until nothing moves
- *   peer->got           all bytes that the server sent   rig_close(peer)   the client's end goes
+ *   rig_send(peer)    bytes wait as in a socket
+ *   rig_close(peer)   the client's end goes, behind them
+ *   rig_turn(core)    one turn of a data core: input, serve, flush
+ *   rig_control()     one step of the control core
+ *   rig_settle()      all of them until nothing moves
+ *   peer->got         all bytes that the server sent
  *
- * What the fake backend does is what kernel.c does: input that is paused stays in the "socket", output that the peer does
- * not read stays queued, closing at once detaches within the call, half-closing waits for the queue.
+ * What the fake backend does is what kernel.c does: input that is paused stays in the "socket",
+ * output that the peer does not read stays queued, closing at once detaches within the call,
+ * half-closing waits for the queue.
  */
 #ifndef SENGI_TESTS_DATAPLANE_RIG_H
 #define SENGI_TESTS_DATAPLANE_RIG_H
@@ -27,8 +31,8 @@
 #include "dataplane/core.h"
 #include "dataplane/restore.h"
 #include "dataplane/server.h"
-#include "rig_clock.h"
-#include "rig_log.h"
+#include "tests/dataplane/rig_clock.h"
+#include "tests/dataplane/rig_log.h"
 #include "tree/reader.h"
 
 #define RIG_CORES_MAX 4
@@ -118,7 +122,10 @@ static inline struct tree *rig_empty_tree(const struct config *config)
     return t;
 }
 
-/* With a data_dir the tree comes from there and the log goes there; without, everything is in memory. */
+/*
+ * With a data_dir the tree comes from there and the log goes there; without, everything is in
+ * memory.
+ */
 static inline zxid_t rig_load(struct server *s)
 {
     rig_log.memory = !s->config.data_dir[0];
@@ -128,8 +135,8 @@ static inline zxid_t rig_load(struct server *s)
     }
     char why[RECOVER_REFUSAL_BYTES];
     struct recover_report *report = calloc(1, sizeof *report);
-    CHECK(report && directory_open(&s->directory, storage_file(), s->config.data_dir, s->config.data_log_dir, true, why,
-                                   sizeof why) == 0);
+    CHECK(report && directory_open(&s->directory, storage_file(), s->config.data_dir,
+                                   s->config.data_log_dir, true, why, sizeof why) == 0);
     struct digest_log *digests = calloc(1, sizeof *digests);
     CHECK(digests);
     int err = restore_run(&s->config, &s->directory, &s->tree, digests, report);
@@ -139,7 +146,8 @@ static inline zxid_t rig_load(struct server *s)
     CHECK(!err);
     zxid_t last = report->last_zxid > 0 ? report->last_zxid : 0;
     if (report->created) {
-        struct snapshotter_config snapshots = {.storage = storage_file(), .directory = &s->directory};
+        struct snapshotter_config snapshots = {.storage = storage_file(),
+                                               .directory = &s->directory};
         struct snapshotter *writer = snapshotter_create(&snapshots);
         struct tree_snapshot *snapshot = tree_snapshot_begin(s->tree);
         CHECK(snapshotter_write(writer, snapshot) == 0);
@@ -166,8 +174,8 @@ static inline void rig_start(const struct config *config, unsigned cores)
                                    s->config.super_digest[0] ? s->config.super_digest : NULL};
     zxid_t last = rig_load(s);
     s->store = tree_store(s->tree);
-    /* Stricter than a grace period: what a retired batch superseded is freed at once. Not with files:
-     * there the snapshot thread reads too. */
+    /* Stricter than a grace period: what a retired batch superseded is freed at once. Not with
+     * files: there the snapshot thread reads too. */
     store_set_offline(s->store, rig_log.memory);
     for (unsigned i = 0; i < cores; i++) {
         rig.cores[i] = core_create(s, (uint16_t)i);
@@ -182,7 +190,8 @@ static inline void rig_start(const struct config *config, unsigned cores)
 
 static inline struct rig_peer *rig_open(unsigned core)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(4000), .sin_addr = {htonl(0x0a000001)}};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(4000), .sin_addr = {htonl(0x0a000001)}};
     struct rig_peer *p = calloc(1, sizeof *p);
     CHECK(p);
     buffer_init(&p->unread, 256u << 20);

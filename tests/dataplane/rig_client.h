@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* What a client writes and reads, for tests on the rig: frames into peer->unread, replies out of peer->got. */
+/*
+ * What a client writes and reads, for tests on the rig: frames into peer->unread, replies out of
+ * peer->got.
+ */
 #ifndef SENGI_TESTS_DATAPLANE_RIG_CLIENT_H
 #define SENGI_TESTS_DATAPLANE_RIG_CLIENT_H
 
-#include "rig.h"
+#include "tests/dataplane/rig.h"
 
 struct reply {
     int32_t xid, err;
@@ -61,7 +64,8 @@ static inline int32_t send_path(struct rig_peer *p, int32_t op, const char *path
     return p->xid++;
 }
 
-static inline int32_t send_create(struct rig_peer *p, const char *path, struct bytes data, int32_t flags)
+static inline int32_t send_create(struct rig_peer *p, const char *path, struct bytes data,
+                                  int32_t flags)
 {
     size_t at = frame_begin(&p->unread, p->xid, flags == 4 ? OP_CREATE_CONTAINER : OP_CREATE);
     buffer_put_bytes(&p->unread, text(path));
@@ -72,7 +76,8 @@ static inline int32_t send_create(struct rig_peer *p, const char *path, struct b
     return p->xid++;
 }
 
-static inline int32_t send_set(struct rig_peer *p, const char *path, struct bytes data, int32_t version)
+static inline int32_t send_set(struct rig_peer *p, const char *path, struct bytes data,
+                               int32_t version)
 {
     size_t at = frame_begin(&p->unread, p->xid, OP_SET_DATA);
     buffer_put_bytes(&p->unread, text(path));
@@ -83,7 +88,8 @@ static inline int32_t send_set(struct rig_peer *p, const char *path, struct byte
 }
 
 /** delete (version), addWatch (mode), checkWatches, removeWatches (type). */
-static inline int32_t send_path_int(struct rig_peer *p, int32_t op, const char *path, int32_t number)
+static inline int32_t send_path_int(struct rig_peer *p, int32_t op, const char *path,
+                                    int32_t number)
 {
     size_t at = frame_begin(&p->unread, p->xid, op);
     buffer_put_bytes(&p->unread, text(path));
@@ -117,7 +123,8 @@ static inline void put_multi_header(struct buffer *b, int32_t type, bool done)
 }
 
 /** One multi: set both paths, or the second's version is wrong and nothing happens. */
-static inline int32_t send_multi_set(struct rig_peer *p, const char *a, const char *b, struct bytes data, bool fails)
+static inline int32_t send_multi_set(struct rig_peer *p, const char *a, const char *b,
+                                     struct bytes data, bool fails)
 {
     size_t at = frame_begin(&p->unread, p->xid, OP_MULTI);
     put_multi_header(&p->unread, OP_SET_DATA, false);
@@ -133,8 +140,8 @@ static inline int32_t send_multi_set(struct rig_peer *p, const char *a, const ch
     return p->xid++;
 }
 
-static inline void send_connect(struct rig_peer *p, zxid_t seen, int32_t timeout_ms, session_id_t session,
-                                struct bytes passwd, bool with_flag)
+static inline void send_connect(struct rig_peer *p, zxid_t seen, int32_t timeout_ms,
+                                session_id_t session, struct bytes passwd, bool with_flag)
 {
     size_t at = p->unread.size;
     buffer_put_int(&p->unread, 0);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Virtual time: takes the place of libc's clock_gettime() in the test program, so that sessions expire without waiting. */
+/*
+ * Virtual time: takes the place of libc's clock_gettime() in the test program, so that sessions
+ * expire without waiting.
+ */
 #ifndef SENGI_TESTS_DATAPLANE_RIG_CLOCK_H
 #define SENGI_TESTS_DATAPLANE_RIG_CLOCK_H
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * The log thread, stepped by hand: takes the place of logwriter.c in the test program (same functions, no thread), so that
- * a test decides when a batch is durable, and whether it ever is.
+ * The log thread, stepped by hand: takes the place of logwriter.c in the test program (same
+ * functions, no thread), so that a test decides when a batch is durable, and whether it ever is.
  *
- *   rig_log.held      batches wait until rig_log_step(); else they are done as soon as they are handed over
+ *   rig_log.held      batches wait until rig_log_step(); else they are done as soon as they are
+ *                     handed over
  *   rig_log.fail      the next batch and all behind it fail
  *   rig_log.memory    nothing is written; else the real files are, as logwriter.c does
  *
- * With RIG_LOG_THREAD defined the real log thread runs, and a step of the control core waits for it.
+ * With RIG_LOG_THREAD defined the real log thread runs, and a step of the control core waits for
+ * it.
  */
 #ifndef SENGI_TESTS_DATAPLANE_RIG_LOG_H
 #define SENGI_TESTS_DATAPLANE_RIG_LOG_H
@@ -65,7 +67,8 @@ int logwriter_start(struct logwriter **out, const struct logwriter_config *confi
     CHECK(w);
     w->config = *config;
     if (!rig_log.memory) {
-        int err = txnlog_open(&w->log, config->storage, config->directory, &config->options, config->last_zxid);
+        int err = txnlog_open(&w->log, config->storage, config->directory, &config->options,
+                              config->last_zxid);
         if (err) {
             free(w);
             return err;
@@ -83,7 +86,8 @@ static inline int rig_log_write(struct logwriter *w, struct log_batch *batch)
         return 0;
     int err = 0;
     if (batch->records.size)
-        err = txnlog_append(w->log, batch->first, batch->last, batch->records.data, batch->records.size);
+        err = txnlog_append(w->log, batch->first, batch->last, batch->records.data,
+                            batch->records.size);
     if (!err)
         err = txnlog_sync(w->log);
     batch->log_bytes = txnlog_bytes(w->log);

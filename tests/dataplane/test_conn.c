@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Connections of a whole server on the rig: handshake, sessions, order of replies, authentication, four-letter words. */
+/*
+ * Connections of a whole server on the rig: handshake, sessions, order of replies, authentication,
+ * four-letter words.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "rig_client.h"
+#include "tests/dataplane/rig_client.h"
 
 static const uint8_t zeros[PASSWD_BYTES];
 #define NO_PASSWD ((struct bytes){zeros, PASSWD_BYTES})
@@ -69,7 +72,8 @@ static void requests_behind_the_handshake_are_served_when_there_is_a_session(voi
     (void)state;
     struct rig_peer *p = rig_open(0);
     send_connect(p, 0, 10000, 0, NO_PASSWD, true);
-    int32_t create = send_create(p, "/a", text("x"), 0), get = send_read(p, OP_GET_DATA, "/a", false);
+    int32_t create = send_create(p, "/a", text("x"), 0),
+            get = send_read(p, OP_GET_DATA, "/a", false);
     rig_settle();
     assert_true(connected(p));
     assert_int_equal(reply_of(p, create).err, 0);
@@ -160,7 +164,8 @@ static void a_handshake_that_ends_early_is_closed_without_an_answer(void **state
 
 /* --- order (C1) --- */
 
-static void pipelined_requests_are_answered_in_order_and_reads_see_the_writes_before_them(void **state)
+static void
+pipelined_requests_are_answered_in_order_and_reads_see_the_writes_before_them(void **state)
 {
     (void)state;
     struct rig_peer *p = rig_client(0);
@@ -214,7 +219,10 @@ static void a_read_waits_for_the_write_before_it_and_others_do_not(void **state)
     assert_true(r.zxid >= zxid);
 }
 
-/* A count that takes several steps, with a write before it in the same batch, must hold back what is behind it. */
+/*
+ * A count that takes several steps, with a write before it in the same batch, must hold back what
+ * is behind it.
+ */
 static void a_write_behind_a_long_count_is_answered_behind_it(void **state)
 {
     (void)state;
@@ -269,7 +277,8 @@ static void an_auth_packet_counts_for_what_is_behind_it_and_not_before(void **st
     assert_int_equal(reply_of(p, get2).err, 0);
 }
 
-static void an_auth_packet_in_a_burst_of_reads_counts_for_the_reads_and_writes_behind_it(void **state)
+static void
+an_auth_packet_in_a_burst_of_reads_counts_for_the_reads_and_writes_behind_it(void **state)
 {
     (void)state;
     put_digest_node(rig_client(0), "/p");
@@ -288,7 +297,8 @@ static void a_refused_auth_packet_is_answered_and_ends_the_connection(void **sta
     (void)state;
     for (int in_flight = 0; in_flight < 2; in_flight++) {
         struct rig_peer *p = rig_client(0);
-        int32_t before = in_flight ? send_create(p, "/w", BYTES_NULL, 0) : send_read(p, OP_EXISTS, "/", false);
+        int32_t before =
+            in_flight ? send_create(p, "/w", BYTES_NULL, 0) : send_read(p, OP_EXISTS, "/", false);
         send_auth(p, "nobody", "x");
         send_read(p, OP_EXISTS, "/", false);
         send_create(p, "/never", BYTES_NULL, 0);
@@ -312,13 +322,15 @@ static void enforced_authentication_refuses_and_closes_until_an_id_is_there(void
         int32_t xid = send_bare(p, refused[i]);
         send_create(p, "/never", BYTES_NULL, 0);
         int32_t err = reply_of(p, xid).err;
-        assert_int_equal(err, refused[i] == 999 ? ZK_UNIMPLEMENTED : ZK_SESSIONCLOSEDREQUIRESASLAUTH);
+        assert_int_equal(err,
+                         refused[i] == 999 ? ZK_UNIMPLEMENTED : ZK_SESSIONCLOSEDREQUIRESASLAUTH);
         assert_true(p->fin);
         assert_int_equal(p->looked, p->got.size);
     }
     struct rig_peer *p = rig_client(0);
     send_auth(p, "digest", "a:b");
-    int32_t create = send_create(p, "/a", BYTES_NULL, 0), never = send_read(p, OP_EXISTS, "/never", false);
+    int32_t create = send_create(p, "/a", BYTES_NULL, 0),
+            never = send_read(p, OP_EXISTS, "/never", false);
     assert_int_equal(reply_of(p, XID_AUTH).err, 0);
     assert_int_equal(reply_of(p, create).err, 0);
     assert_int_equal(reply_of(p, never).err, ZK_NONODE);
@@ -351,10 +363,12 @@ static void what_is_behind_a_close_is_not_answered_and_the_ephemerals_go(void **
 static void an_unknown_opcode_is_answered_in_its_turn_and_ends_the_connection(void **state)
 {
     (void)state;
-    static const int32_t unknown[] = {999, 0, 10, -1, -10, OP_CHECK, OP_DELETE_CONTAINER, INT32_MIN, INT32_MAX};
+    static const int32_t unknown[] = {
+        999, 0, 10, -1, -10, OP_CHECK, OP_DELETE_CONTAINER, INT32_MIN, INT32_MAX};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
         struct rig_peer *p = rig_client(0);
-        int32_t write = send_set(p, "/nothing", BYTES_NULL, -1), get = send_read(p, OP_EXISTS, "/", false);
+        int32_t write = send_set(p, "/nothing", BYTES_NULL, -1),
+                get = send_read(p, OP_EXISTS, "/", false);
         int32_t bad = send_bare(p, unknown[i]);
         send_read(p, OP_EXISTS, "/", false);
         assert_int_equal(reply_of(p, write).err, ZK_NONODE);
@@ -457,8 +471,9 @@ static void a_trace_mask_may_come_later_than_its_word(void **state)
 static void every_word_is_answered_also_when_the_client_shut_down_its_side_behind_it(void **state)
 {
     (void)state;
-    static const char *const words[] = {"conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro",
-                                        "mntr", "ruok", "srst", "srvr", "stat", "wchc", "wchp", "wchs"};
+    static const char *const words[] = {"conf", "cons", "crst", "dirs", "dump", "envi",
+                                        "gtmk", "hash", "isro", "mntr", "ruok", "srst",
+                                        "srvr", "stat", "wchc", "wchp", "wchs"};
     struct rig_peer *watcher = rig_client(1);
     send_read(watcher, OP_EXISTS, "/w", true);
     send_create(watcher, "/e", BYTES_NULL, 1);
@@ -491,8 +506,8 @@ int main(void)
         TEST(an_auth_packet_counts_for_what_is_behind_it_and_not_before),
         TEST(an_auth_packet_in_a_burst_of_reads_counts_for_the_reads_and_writes_behind_it),
         TEST(a_refused_auth_packet_is_answered_and_ends_the_connection),
-        cmocka_unit_test_setup_teardown(enforced_authentication_refuses_and_closes_until_an_id_is_there,
-                                        start_enforced, stop),
+        cmocka_unit_test_setup_teardown(
+            enforced_authentication_refuses_and_closes_until_an_id_is_there, start_enforced, stop),
         TEST(what_is_behind_a_close_is_not_answered_and_the_ephemerals_go),
         TEST(an_unknown_opcode_is_answered_in_its_turn_and_ends_the_connection),
         TEST(a_frame_of_a_bad_length_ends_the_connection_and_only_that),

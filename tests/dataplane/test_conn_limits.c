@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Connections at their limits, on the rig: split input, slow readers, pauses, memory before a session, hang-ups anywhere. */
+/*
+ * Connections at their limits, on the rig: split input, slow readers, pauses, memory before a
+ * session, hang-ups anywhere.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "rig_client.h"
+#include "tests/dataplane/rig_client.h"
 
 static const uint8_t zeros[PASSWD_BYTES];
 #define NO_PASSWD ((struct bytes){zeros, PASSWD_BYTES})
@@ -109,8 +112,8 @@ static void run_stream(uint64_t seed, size_t bytes, struct buffer *got)
     rig_stop();
 }
 
-/* Answers that were not sent yet when a bad frame came may be lost: then one is the beginning of the
- * other. */
+/* Answers that were not sent yet when a bad frame came may be lost: then one is the beginning of
+ * the other. */
 static void assert_same_answers(const struct buffer *a, const struct buffer *b)
 {
     size_t ends = 2, n = (a->size < b->size ? a->size : b->size) - ends;
@@ -359,7 +362,8 @@ static void a_session_may_move_while_its_connections_come_and_go(void **state)
         send_create(owner, "/e", BYTES_NULL, 1);
         for (int i = 0; i < 6; i++) {
             struct rig_peer *p = rig_open(rnd(3));
-            send_connect(p, 0, 8000, owner->session, (struct bytes){owner->passwd, PASSWD_BYTES}, true);
+            send_connect(p, 0, 8000, owner->session, (struct bytes){owner->passwd, PASSWD_BYTES},
+                         true);
             send_create(p, "/x", BYTES_NULL, 3);
             send_read(p, OP_GET_DATA, "/e", true);
             if (rnd(4) == 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* The control core on the rig: full window, expiry, moves, reaper, counts in slices, a failing log, stopping. */
+/*
+ * The control core on the rig: full window, expiry, moves, reaper, counts in slices, a failing log,
+ * stopping.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +12,7 @@
 #include <cmocka.h>
 
 #include "dataplane/log.h"
-#include "rig_client.h"
+#include "tests/dataplane/rig_client.h"
 
 static int start(void **state)
 {
@@ -149,7 +152,8 @@ static void a_silent_session_expires_with_its_ephemerals_and_its_connection(void
     assert_int_equal(exists(live, "/e2"), ZK_NONODE);
     assert_int_equal(atomic_load(&rig.server->control->sessions_expired), 1);
     struct rig_peer *again = rig_open(0);
-    send_connect(again, 0, 10000, silent->session, (struct bytes){silent->passwd, PASSWD_BYTES}, true);
+    send_connect(again, 0, 10000, silent->session, (struct bytes){silent->passwd, PASSWD_BYTES},
+                 true);
     rig_settle();
     assert_false(connected(again));
 }
@@ -220,7 +224,7 @@ static void the_reaper_keeps_its_pace(void **state)
     for (int i = 0; i < CONTAINERS; i++) {
         snprintf(path, sizeof path, "/c%d", i);
         create(p, path, 4);
-        strcat(path, "/x");
+        snprintf(path, sizeof path, "/c%d/x", i);
         create(p, path, 0);
         assert_int_equal(reply_of(p, send_path_int(p, OP_DELETE, path, -1)).err, 0);
     }

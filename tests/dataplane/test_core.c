@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "rig_client.h"
+#include "tests/dataplane/rig_client.h"
 
 #define CORES 3
 #define CLIENTS 9

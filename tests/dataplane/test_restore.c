@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * From files to a served tree: directories that ZooKeeper wrote, and directories as a kill -9 of this
- * server leaves them at any moment. The log thread and the snapshot thread are real.
+ * From files to a served tree: directories that ZooKeeper wrote, and directories as a kill -9 of
+ * this server leaves them at any moment. The log thread and the snapshot thread are real.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 
 #define RIG_LOG_THREAD
 #include "dataplane/log.h"
-#include "rig_client.h"
+#include "tests/dataplane/rig_client.h"
 
 static char root[256]; /* of this test */
 
@@ -165,8 +165,9 @@ static void load_fixture(const char *name, bool first_snapshot_only)
     snprintf(to, sizeof to, "%s/%s", root, name);
     copy_directory(from, to, first_snapshot_only);
     struct directory directory;
-    assert_int_equal(directory_open(&directory, storage_file(), config.data_dir, config.data_log_dir,
-                                    false, why, sizeof why), 0);
+    assert_int_equal(directory_open(&directory, storage_file(), config.data_dir,
+                                    config.data_log_dir, false, why, sizeof why),
+                     0);
     zxid_t last;
     uint64_t expected = digest_logged(&directory, &last);
     struct tree *tree;
@@ -312,7 +313,8 @@ static void tear_tail(const char *copy)
     struct directory_list logs;
     char path[STORAGE_PATH_BYTES_MAX], why[1024], data_dir[512];
     snprintf(data_dir, sizeof data_dir, "%s/%s", root, copy);
-    assert_int_equal(directory_open(&directory, storage_file(), data_dir, data_dir, false, why, sizeof why), 0);
+    assert_int_equal(
+        directory_open(&directory, storage_file(), data_dir, data_dir, false, why, sizeof why), 0);
     assert_int_equal(directory_list_logs(storage_file(), directory.log, &logs), 0);
     assert_true(logs.count > 0);
     zxid_t last;
@@ -363,10 +365,11 @@ static void what_was_acknowledged_before_a_kill_is_there_after_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(directories_of_zookeeper_give_the_tree_whose_digest_it_logged,
-                                        make_root, remove_root),
-        cmocka_unit_test_setup_teardown(a_directory_of_zookeeper_is_served_and_its_live_session_resumed,
-                                        make_root, remove_root),
+        cmocka_unit_test_setup_teardown(
+            directories_of_zookeeper_give_the_tree_whose_digest_it_logged, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(
+            a_directory_of_zookeeper_is_served_and_its_live_session_resumed, make_root,
+            remove_root),
         cmocka_unit_test_setup_teardown(what_was_acknowledged_before_a_kill_is_there_after_it,
                                         make_root, remove_root),
     };

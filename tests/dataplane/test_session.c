@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* The session table against semantics.md section 13.3: buckets to the millisecond, renewal, closing, references, pauses. */
+/*
+ * The session table against semantics.md section 13.3: buckets to the millisecond, renewal,
+ * closing, references, pauses.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +39,8 @@ static unsigned expire_at(int64_t now_ms)
     expired.count = 0;
     session_expire_due(t, now_ms, on_expire, &expired);
     for (unsigned i = 0; i < expired.count; i++)
-        session_finish_close(t, expired.sessions[i]); /* the control core does it after the commit */
+        session_finish_close(t, expired.sessions[i]); /* the control core does it after the
+                                                       * commit */
     return expired.count;
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Any bytes as what several clients of a whole server do, in one thread and in memory: what they send
- * (raw, framed, or a request that means something), when they connect, move their session, stop
- * reading and hang up, and in which order cores, control core and log take their turns.
+ * Any bytes as what several clients of a whole server do, in one thread and in memory: what they
+ * send (raw, framed, or a request that means something), when they connect, move their session,
+ * stop reading and hang up, and in which order cores, control core and log take their turns.
  *
- * Oracle: no crash; the rig's own checks (nothing stays behind); memory before a session follows the
- * bytes received (C3); the tree's invariants at the end.
+ * Oracle: no crash; the rig's own checks (nothing stays behind); memory before a session follows
+ * the bytes received (C3); the tree's invariants at the end.
  */
 #define RIG_CLOCK_WALL_REAL
 #include "tests/dataplane/rig_client.h"
@@ -17,7 +17,8 @@
 #define CORES 2
 #define INPUT_BYTES_MAX 8192
 
-static const char *const paths[] = {"/a", "/a/b", "/c", "/", "/a/b/d", "", "x", "/zookeeper/quota/a"};
+static const char *const paths[] = {"/a",     "/a/b", "/c", "/",
+                                    "/a/b/d", "",     "x",  "/zookeeper/quota/a"};
 
 static struct rig_peer *peers[PEERS];
 static struct jute_reader in;
@@ -44,7 +45,8 @@ static struct bytes take_bytes(size_t max)
 /* Reads the ConnectResponse, if it is one, for those that want to move the session. */
 static void learn_session(struct rig_peer *p)
 {
-    if (p->session || p->got.size < 40 || be32_load(p->got.data) > 37 || be32_load(p->got.data) < 36)
+    if (p->session || p->got.size < 40 || be32_load(p->got.data) > 37 ||
+        be32_load(p->got.data) < 36)
         return;
     p->looked = 0;
     (void)connected(p);
@@ -56,7 +58,8 @@ static void connect_peer(struct rig_peer *p)
     learn_session(other);
     uint8_t kind = take();
     struct bytes passwd = {other->passwd, PASSWD_BYTES};
-    send_connect(p, kind & 1 ? 0 : 1, 4000 + kind * 100, kind & 2 ? other->session : 0, passwd, kind & 4);
+    send_connect(p, kind & 1 ? 0 : 1, 4000 + kind * 100, kind & 2 ? other->session : 0, passwd,
+                 kind & 4);
 }
 
 static void framed(struct rig_peer *p)
@@ -71,8 +74,10 @@ static void framed(struct rig_peer *p)
 static void sensible(struct rig_peer *p)
 {
     static const int32_t reads[] = {OP_GET_DATA, OP_EXISTS, OP_GET_CHILDREN, OP_GET_CHILDREN2};
-    static const int32_t by_path[] = {OP_SYNC, OP_GET_EPHEMERALS, OP_GET_ALL_CHILDREN_NUMBER, OP_GET_ACL};
-    static const int32_t by_number[] = {OP_DELETE, OP_ADD_WATCH, OP_CHECK_WATCHES, OP_REMOVE_WATCHES};
+    static const int32_t by_path[] = {OP_SYNC, OP_GET_EPHEMERALS, OP_GET_ALL_CHILDREN_NUMBER,
+                                      OP_GET_ACL};
+    static const int32_t by_number[] = {OP_DELETE, OP_ADD_WATCH, OP_CHECK_WATCHES,
+                                        OP_REMOVE_WATCHES};
     uint8_t kind = take();
     const char *path = take_path();
     switch (kind % 9) {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Any bytes as the beginning of a connection, above all as a four-letter word, in any pieces, with the client's end behind
- * it or not. A server with a session, a watch and an ephemeral has something to say. */
+/* Any bytes as the beginning of a connection, above all as a four-letter word, in any pieces, with
+ * the client's end behind it or not. A server with a session, a watch and an ephemeral has
+ * something to say. */
 #define RIG_CLOCK_WALL_REAL
 #include "tests/dataplane/rig_client.h"
 
 #include "dataplane/log.h"
 
-static const char *const words[] = {"conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro",
-                                    "mntr", "ruok", "srst", "srvr", "stat", "stmk", "wchc", "wchp", "wchs"};
+static const char *const words[] = {"conf", "cons", "crst", "dirs", "dump", "envi",
+                                    "gtmk", "hash", "isro", "mntr", "ruok", "srst",
+                                    "srvr", "stat", "stmk", "wchc", "wchp", "wchs"};
 
 static void populate(void)
 {
