@@ -292,7 +292,13 @@ void tcp_loss_enter(struct net *net, struct net_conn *c);
 /** RFC 5681 (4): half the flight, at least two segments. */
 uint32_t tcp_half_flight(const struct net_conn *c);
 
+/** The part of tcp_ack() for an ACK that advances on an undisturbed connection; see predicted(). */
+void tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg);
+
 /* tcp_receive.c */
+/** Bytes that begin at rcv_nxt and fit the window, and the FIN after them. */
+void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
+                          bool fin);
 /** Payload and FIN of an acceptable segment. */
 void tcp_receive(struct net *net, struct net_conn *c, const struct segment *seg);
 /** Deliver what net_resume() asked for. */

@@ -231,6 +231,18 @@ ack_new(struct net *net, struct net_conn *c, const struct segment *seg, bool dsa
     return c->state != TCP_CLOSED;
 }
 
+void
+tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    rtt_measure(net, c, seg);
+    c->backoff = 0;
+    c->snd_una = seg->ack;
+    tcp_queue_trim(net, c, seg->ack);
+    c->rtx = RTX_NONE; /* RFC 6298 5.3: restart */
+    if (c->snd_una != c->snd_nxt)
+        tcp_rearm(net, c);
+}
+
 /* RFC 5681 section 2: outstanding data, no payload, no SYN or FIN, same ACK, same window. */
 static bool
 ack_is_duplicate(const struct net_conn *c, const struct segment *seg, uint32_t wnd)

@@ -62,8 +62,62 @@ acceptable(const struct net_conn *c, const struct segment *seg)
 }
 
 static void
+timestamp_take(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    c->ts_recent = seg->tsval;
+    c->ts_recent_age = net->now_ms >> 24;
+}
+
+/* The next hop is where an acceptable segment came from. */
+static void
+mac_follow(struct net_conn *c, const struct segment *seg)
+{
+    if (memcmp(c->mac, seg->frame + 6, 6) != 0)
+        memcpy(c->mac, seg->frame + 6, 6);
+}
+
+/*
+ * Header prediction (Van Jacobson 1990): the next data on a connection where nothing is unusual and
+ * nothing waits to be sent. What segment_input() would do beyond predicted_input() is nothing then.
+ */
+static inline bool
+predicted(const struct net_conn *c, const struct segment *seg)
+{
+    const uint32_t unusual = F_RTT | F_RECOVERY | F_LOSS | F_PROBED | F_PAUSED | F_WANT_WRITABLE |
+                             F_FIN_QUEUED | F_CWND_LIMITED;
+    const uint32_t usual = F_TS | F_ACCEPTED;
+    return c->state == TCP_ESTABLISHED && (c->flags & (usual | unusual)) == usual &&
+           (seg->flags & ~TCP_PSH) == TCP_ACK && seg->seq == c->rcv_nxt && seg->bytes &&
+           seq_upto(seg->seq + seg->bytes, c->rcv_adv) && c->tx_end == c->snd_nxt &&
+           seg->ack - c->snd_una <= c->snd_nxt - c->snd_una && seg->has_ts &&
+           seq_upto(c->ts_recent, seg->tsval) && !c->extra && !c->dupacks && !seg->sack_count;
+}
+
+static void
+predicted_input(struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    uint32_t wnd = (uint32_t)seg->wnd << c->snd_wscale;
+    if (seq_upto(seg->seq, c->last_ack))
+        timestamp_take(net, c, seg);
+    mac_follow(c, seg);
+    if (seg->ack != c->snd_una || c->snd_wl1 != seg->seq || wnd > c->snd_wnd) {
+        c->snd_wnd = wnd;
+        c->snd_wl1 = seg->seq;
+        if (wnd > c->snd_wnd_max)
+            c->snd_wnd_max = wnd;
+    }
+    if (seg->ack != c->snd_una)
+        tcp_ack_predicted(net, c, seg);
+    tcp_receive_in_order(net, c, seg->payload, seg->bytes, false);
+}
+
+static void
 segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
 {
+    if (LIKELY(predicted(c, seg))) {
+        predicted_input(net, c, seg);
+        return;
+    }
     if (UNLIKELY(seg->flags & TCP_RST)) {
         reset_input(net, c, seg);
         return;
@@ -93,13 +147,9 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
         return;
     }
     if ((c->flags & F_TS) && seg->has_ts && seq_upto(c->ts_recent, seg->tsval) &&
-        seq_upto(seg->seq, c->last_ack)) {
-        c->ts_recent = seg->tsval;
-        c->ts_recent_age = net->now_ms >> 24;
-    }
-    if (memcmp(c->mac, seg->frame + 6, 6) != 0)
-        memcpy(c->mac, seg->frame + 6, 6); /* the next hop is where an acceptable segment came
-                                            * from */
+        seq_upto(seg->seq, c->last_ack))
+        timestamp_take(net, c, seg);
+    mac_follow(c, seg);
     if (!tcp_ack(net, c, seg))
         return;
     if (seg->bytes || (seg->flags & TCP_FIN))

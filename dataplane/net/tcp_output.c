@@ -398,9 +398,30 @@ output_new(struct net *net, struct net_conn *c)
     return true;
 }
 
+/* The usual answer: it fits one segment, nothing is in flight, nothing is unusual. Then
+ * tcp_output() is one segment and one deadline. */
+static inline bool
+one_segment_does(const struct net *net, const struct net_conn *c)
+{
+    uint32_t unsent = c->tx_end - c->snd_nxt;
+    return c->state == TCP_ESTABLISHED && c->snd_una == c->snd_nxt && unsent - 1 < c->mss &&
+           (c->flags & (F_TS | F_RECOVERY | F_LOSS | F_FIN_QUEUED)) == F_TS &&
+           unsent <= c->snd_wnd && 2 * unsent < c->cwnd && !c->extra && c->rtx == RTX_NONE &&
+           (int32_t)(net->now_ms - c->rtx_due) <= 0;
+}
+
 bool
 tcp_output(struct net *net, struct net_conn *c)
 {
+    if (LIKELY(one_segment_does(net, c))) {
+        uint32_t n = c->tx_end - c->snd_nxt;
+        if (!tcp_send_segment(net, c, c->snd_nxt, n, TCP_PSH))
+            return false;
+        c->snd_nxt = c->tx_end;
+        net->counters.bytes_out += n;
+        tcp_rearm(net, c);
+        return true;
+    }
     if (UNLIKELY(c->state <= TCP_SYN_RCVD)) {
         if (!(c->flags & F_SYN_DUE) || (!(c->flags & F_MAC) && !neighbour_resolve(net, c)))
             return true;

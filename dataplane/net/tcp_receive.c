@@ -315,8 +315,8 @@ receive_ahead(struct net *net, struct net_conn *c, const struct segment *seg, ui
     tcp_send_ack(net, c); /* RFC 5681 4.2: at once, each time */
 }
 
-static void
-receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n, bool fin)
+void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
+                          bool fin)
 {
     bool hole = c->extra && (c->extra->ooo || c->extra->fin_known);
 
@@ -389,7 +389,7 @@ tcp_receive(struct net *net, struct net_conn *c, const struct segment *seg)
         }
     }
     if (LIKELY(start == c->rcv_nxt))
-        receive_in_order(net, c, bytes, end - start, fin);
+        tcp_receive_in_order(net, c, bytes, end - start, fin);
     else
         receive_ahead(net, c, seg, start, bytes, end - start, fin);
 }
