@@ -37,8 +37,7 @@ bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, 
     const struct opcode_info *info = type < QUICK_ROWS ? core->quick_rows[type] : NULL;
     if (!info)
         return false;
-    if (core->burst_count == BURST_ITEMS_MAX)
-        burst_run(core);
+    CHECK(core->burst_count < BURST_ITEMS_MAX);
     struct burst_item *item = &core->burst[core->burst_count];
     struct bytes body = {frame + REQUEST_HEADER_BYTES, size - REQUEST_HEADER_BYTES};
     if (!decode_path_watch(body, &item->request))
@@ -49,6 +48,7 @@ bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, 
     item->info = info;
     item->xid = (int32_t)be32_load(frame);
     item->op = NULL;
+    item->body = body;
     item->well_formed = item->finds = true;
     item->key = tree_key_of(core->secret, item->request.path);
     index_prefetch(core->index_of_tree, item->key);
@@ -58,13 +58,13 @@ bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, 
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
                struct bytes body, struct op *op)
 {
-    if (core->burst_count == BURST_ITEMS_MAX)
-        burst_run(core);
+    CHECK(core->burst_count < BURST_ITEMS_MAX);
     struct burst_item *item = &core->burst[core->burst_count++];
     item->conn = conn;
     item->info = info;
     item->xid = xid;
     item->op = op;
+    item->body = body;
     item->version = NULL;
     conn->burst_items++;
     bool znode = names_a_znode(info);
@@ -97,25 +97,62 @@ static void burst_find(struct core *core)
     }
 }
 
+/* C4: a peer that has OUTPUT_PAUSE_BYTES to take first is served the rest later, in order. */
+static bool burst_postpones(const struct conn *conn)
+{
+    return conn->postponed || conn->out_bytes > OUTPUT_PAUSE_BYTES;
+}
+
+static struct op *burst_postpone(struct core *core, struct burst_item *item)
+{
+    struct conn *conn = item->conn;
+    conn->postponed = true;
+    struct op *op = item->op;
+    item->op = NULL;
+    return op ? op : conn_postpone(core, conn, item->info, item->xid, item->body);
+}
+
+/* Back to the front of what waits, the last one first. */
+static void burst_put_back(struct core *core, struct op **ops, uint32_t count)
+{
+    while (count--) {
+        struct conn *conn = ops[count]->conn;
+        conn->postponed = false;
+        if (conn->state != CONN_ESTABLISHED) {
+            op_free(ops[count]);
+            continue;
+        }
+        op_list_push_front(&conn->waiting, ops[count]);
+        core_mark_dirty(core, conn); /* so that conn_output_drained() looks at it */
+    }
+}
+
+static void burst_serve(struct core *core, struct burst_item *item)
+{
+    if (item->finds)
+        item->version = version_at(
+            index_confirm(core->index_of_tree, item->key, item->version), core->visible);
+    if (item->info != core->quick_rows[OP_GET_DATA] || !serve_get_data_quick(core, item))
+        serve_item(core, item);
+}
+
 void burst_run(struct core *core)
 {
     if (core->burst_count == 0)
         return;
     burst_find(core);
-    uint32_t count = core->burst_count;
-    const struct opcode_info *get_data = opcode_at(OPX_GET_DATA);
+    uint32_t count = core->burst_count, postponed = 0;
+    struct op *later[BURST_ITEMS_MAX];
     for (uint32_t i = 0; i < count; i++) {
         struct burst_item *item = &core->burst[i];
         struct conn *conn = item->conn;
         if (conn->state == CONN_ESTABLISHED) {
-            if (item->finds)
-                item->version = version_at(
-                    index_confirm(core->index_of_tree, item->key, item->version), core->visible);
-            if (item->info == get_data && serve_get_data_quick(core, item)) {
-                conn->burst_items--;
-                continue;
+            if (UNLIKELY(burst_postpones(conn))) {
+                later[postponed] = burst_postpone(core, item);
+                postponed += later[postponed] != NULL;
+            } else {
+                burst_serve(core, item);
             }
-            serve_item(core, item);
         }
         if (item->op) {
             conn->pending_bytes -= item->op->body_size;
@@ -125,4 +162,5 @@ void burst_run(struct core *core)
     }
     CHECK(core->burst_count == count); /* serving adds nothing */
     core->burst_count = 0;
+    burst_put_back(core, later, postponed);
 }

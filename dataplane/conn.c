@@ -313,6 +313,16 @@ static bool ends_input(const struct opcode_info *info)
     return !info || info == &serve_refused || info->number == OP_CLOSE_SESSION;
 }
 
+/* C1: the burst may postpone reads. What goes to the control core must not overtake them, so the
+ * connection's reads are served first; and a full burst is, before anything is decided. */
+static void request_make_way(struct core *core, struct conn *conn, bool in_control)
+{
+    if (in_control && conn->burst_items)
+        burst_run(core);
+    else
+        burst_room(core);
+}
+
 static void conn_request(struct core *core, struct conn *conn, int32_t xid, int32_t type,
                          struct bytes body)
 {
@@ -327,6 +337,9 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
     if (ends_input(info))
         conn->input_closed = true;
     bool in_control = op_in_control(info);
+    request_make_way(core, conn, in_control);
+    if (UNLIKELY(conn->state != CONN_ESTABLISHED))
+        return; /* a request before this one ended the connection */
     bool wait = conn->waiting.count || conn->barrier || (conn->ops_in_flight && !in_control);
     if (!wait && !in_control) {
         burst_add(core, conn, info, xid, body, NULL);
@@ -344,10 +357,15 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
 /* C1: start what may start now, in order. */
 static void resume_waiting(struct core *core, struct conn *conn)
 {
-    while (conn->waiting.count && !conn->barrier && conn->state == CONN_ESTABLISHED) {
-        bool in_control = op_in_control(conn->waiting.head->info);
+    while (conn->waiting.count && !conn->barrier && conn->state == CONN_ESTABLISHED &&
+           conn->out_bytes <= OUTPUT_PAUSE_BYTES) {
+        struct op *first = conn->waiting.head;
+        bool in_control = op_in_control(first->info);
         if (!in_control && conn->ops_in_flight)
             return;
+        request_make_way(core, conn, in_control);
+        if (conn->waiting.head != first)
+            continue; /* something was postponed: that comes first */
         struct op *op = op_list_pop(&conn->waiting);
         if (in_control)
             request_submit(core, conn, op);
@@ -462,7 +480,10 @@ static size_t conn_parse_reads(struct core *core, struct conn *conn, const uint8
 {
     size_t used = 0;
     uint32_t count = 0;
-    while (n - used >= 4 + REQUEST_HEADER_BYTES && conn_flows(core, conn)) {
+    while (n - used >= 4 + REQUEST_HEADER_BYTES) {
+        burst_room(core);
+        if (!conn_flows(core, conn))
+            break;
         uint32_t size = be32_load(bytes + used);
         if (size > core->frame_bytes_max || n - used - 4 < size ||
             !burst_add_read(core, conn, bytes + used + 4, size))
@@ -593,8 +614,21 @@ void conn_resume(struct core *core, struct conn *conn)
 
 void conn_output_drained(struct core *core, struct conn *conn)
 {
+    if (UNLIKELY(conn->waiting.count != 0))
+        resume_waiting(core, conn);
     if (conn->paused)
         resume_input(core, conn);
+}
+
+struct op *conn_postpone(struct core *core, struct conn *conn, const struct opcode_info *info,
+                         int32_t xid, struct bytes body)
+{
+    struct op *op = request_copy(core, conn, info, xid, body);
+    if (!op) {
+        conn->cut = true;
+        core_mark_dirty(core, conn);
+    }
+    return op;
 }
 
 /* --- completions --- */

@@ -108,6 +108,7 @@ struct conn {
                          * closeSession) */
     bool detached;      /* the backend is done */
     bool cut;           /* output over its limit or out of memory: closed at the end of the turn */
+    bool postponed;     /* output was full: a request of this burst waits, so do those behind it */
     bool resume;        /* in core->resume */
     bool dead;          /* in core->dead */
     bool dirty;         /* in core->dirty */
@@ -216,6 +217,12 @@ void conn_complete(struct core *core, struct op *op);
 void conn_resume(struct core *core, struct conn *conn);
 /** Output went out: input may be resumed. */
 void conn_output_drained(struct core *core, struct conn *conn);
+/**
+ * A request that the burst cannot serve now because too much output is queued: as an op, to go back
+ * to the front of `waiting`. NULL: out of memory, the connection is being cut.
+ */
+struct op *conn_postpone(struct core *core, struct conn *conn, const struct opcode_info *info,
+                         int32_t xid, struct bytes body);
 /** One item of the burst has been served. */
 void conn_burst_item_done(struct core *core, struct conn *conn);
 /** Connections in core->timed whose time is up are closed. Called about once a second. */

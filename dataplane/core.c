@@ -10,6 +10,7 @@
 #include "dataplane/server.h"
 
 #define SWEEP_INTERVAL_MS 1000
+#define FLUSH_PASSES_MAX 8
 /* Bound of a scratch reply; also the largest multiRead reply. */
 #define SCRATCH_BYTES_MAX MULTI_READ_REPLY_BYTES_MAX
 
@@ -182,11 +183,12 @@ void core_begin_turn(struct core *core)
     }
 }
 
-static void core_flush(struct core *core)
+static void core_flush_dirty(struct core *core)
 {
-    struct conn *conn;
-    while ((conn = core->dirty)) {
-        core->dirty = conn->dirty_next;
+    struct conn *list = core->dirty, *conn;
+    core->dirty = NULL;
+    while ((conn = list)) {
+        list = conn->dirty_next;
         conn->dirty = false;
         if (conn->state == CONN_CLOSED)
             continue;
@@ -200,10 +202,14 @@ static void core_flush(struct core *core)
             conn->backend->flush(core, conn);
         conn_output_drained(core, conn);
     }
-    /* Input that was resumed just now may have filled the burst again. */
-    if (core->burst_count) {
+}
+
+/* Output that went out lets requests go on that waited for it; a few rounds, then others' turn. */
+static void core_flush(struct core *core)
+{
+    for (int pass = 0; pass < FLUSH_PASSES_MAX && core->dirty; pass++) {
+        core_flush_dirty(core);
         burst_run(core);
-        core_flush(core);
     }
 }
 

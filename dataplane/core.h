@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 
+#include "client/wire/check.h"
 #include "client/wire/opcodes.h"
 #include "dataplane/conn.h"
 #include "dataplane/ring.h"
@@ -40,6 +41,7 @@ struct burst_item {
     struct conn *conn;
     const struct opcode_info *info;
     struct op *op; /* the waiting request that owns the bytes, or NULL: bytes lie in the input */
+    struct bytes body; /* the request record, in op or in the input */
     int32_t xid;
     bool well_formed;
     bool finds; /* names a znode: key is set, version is looked up */
@@ -159,16 +161,27 @@ bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */
 /**
+ * Make room for one more item. Comes before anything is decided about the request that will take it:
+ * a full burst is served, and what it postpones goes to the front of its connection's `waiting`.
+ */
+static inline void burst_room(struct core *core);
+/**
  * Queue a read whose request is path and watch (exists, getData, getChildren, getChildren2) of a
  * connection that nothing holds up. The frame behind its length. @return false, nothing done: any
  * other request, or malformed.
  */
 bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size);
-/** Queue a request that is served on this core. Runs the burst when it is full. */
+/** Queue a request that is served on this core; burst_room() was called. */
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
                struct bytes body, struct op *op);
 /** Serve everything queued, at core->visible. Afterwards no input bytes are referred to. */
 void burst_run(struct core *core);
+
+static inline void burst_room(struct core *core)
+{
+    if (UNLIKELY(core->burst_count == BURST_ITEMS_MAX))
+        burst_run(core);
+}
 
 /* serve_*.c: one request that is served on the data core; its znode was looked up. */
 void serve_item(struct core *core, struct burst_item *item);

@@ -91,6 +91,14 @@ static inline void op_list_push(struct op_list *list, struct op *op)
     list->tail = &op->next;
     list->count++;
 }
+static inline void op_list_push_front(struct op_list *list, struct op *op)
+{
+    op->next = list->head;
+    if (!list->head)
+        list->tail = &op->next;
+    list->head = op;
+    list->count++;
+}
 static inline struct op *op_list_pop(struct op_list *list)
 {
     struct op *op = list->head;

@@ -193,10 +193,10 @@ static void many_large_replies_behind_a_write_all_come_to_a_client_that_reads(vo
     struct rig_peer *p = rig_client(0);
     make_large(p, "/large");
     int32_t first = send_set(p, "/large", (struct bytes){zeros, 1}, 77);
-    for (int i = 0; i < 60; i++)
+    for (int i = 0; i < 150; i++)
         send_read(p, OP_GET_DATA, "/large", false);
     assert_int_equal(reply_of(p, first).err, ZK_BADVERSION);
-    for (int i = 1; i <= 60; i++)
+    for (int i = 1; i <= 150; i++)
         assert_int_equal(reply_of(p, first + i).err, 0);
     assert_int_equal(atomic_load(&rig.cores[0]->stats.slow_readers_cut), 0);
 }
