@@ -43,8 +43,10 @@ struct station {
     /* owned by the core's thread */
     bool entered;  /* the thread has introduced itself */
     bool flushing; /* inside net_flush() */
-    bool again;    /* input came within net_flush(): what it led to is handed over in another turn */
+    bool again;    /* input came within net_flush(): what it led to is handed over in another
+                    * turn */
     bool closing;  /* the server stops: no new connections */
+    uint32_t empty_polls;   /* since the last whole turn */
     uint64_t idle_since_us; /* 0: not idle */
     uint32_t pause_us;
 };
