@@ -58,7 +58,6 @@ struct rig {
     struct server *server;
     struct core *cores[RIG_CORES_MAX];
     struct rig_peer *peers;
-    uint64_t moved; /* counts everything that went in or out */
 };
 
 static struct rig rig;
@@ -72,7 +71,6 @@ static inline void rig_flush(struct core *core, struct conn *conn)
         conn->writable_wait = conn->out_bytes > 0;
         return;
     }
-    rig.moved += conn->out_bytes > 0;
     for (const struct out_chunk *c = conn->out_head; c; c = c->next)
         buffer_put_raw(&p->got, c->data + c->start, c->end - c->start);
     CHECK(!p->got.failed);
@@ -93,7 +91,6 @@ static inline void rig_conn_close(struct core *core, struct conn *conn, bool at_
     p->paused = false;
     if (!at_once)
         return;
-    rig.moved++;
     p->cut = !p->fin;
     p->conn = NULL;
     conn_detached(core, conn);
@@ -244,7 +241,6 @@ static inline size_t rig_input(struct rig_peer *p)
             conn_hangup(p->core, p->conn);
         return 0;
     }
-    rig.moved++;
     return conn_input(p->core, p->conn, p->unread.data, n);
 }
 

@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include "tests/dataplane/rig_client.h"
 
@@ -327,6 +329,71 @@ static void a_core_that_does_not_drain_delays_publication_and_loses_nothing(void
     end(since);
 }
 
+/* --- with threads --- */
+
+static _Atomic unsigned cores_left;
+
+/* All requests of this core's clients are answered. */
+static bool core_done(unsigned core, unsigned *answered)
+{
+    bool done = true;
+    struct reply r;
+    for (unsigned i = core; i < CLIENTS; i += CORES) {
+        while (reply_next(clients[i].peer, &r))
+            answered[i] += r.xid != XID_NOTIFICATION;
+        done &= answered[i] == clients[i].sent_count;
+    }
+    return done;
+}
+
+static void *core_run(void *arg)
+{
+    unsigned core = (unsigned)(uintptr_t)arg, answered[CLIENTS] = {0};
+    bool done = false;
+    reader_register();
+    for (unsigned i = core; i < CLIENTS; i += CORES)
+        rewind_client(&clients[i]);
+    while (atomic_load(&cores_left)) {
+        rig_turn(core);
+        if (!done && core_done(core, answered)) {
+            done = true;
+            atomic_fetch_sub(&cores_left, 1);
+        }
+        sched_yield();
+    }
+    reader_unregister();
+    return NULL;
+}
+
+/* The same clients and checks, each core in a thread of its own and control in this one: for
+ * ThreadSanitizer, and for orders that one thread cannot show. */
+static void what_clients_see_agrees_with_the_history_when_cores_are_threads(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        pthread_t threads[CORES];
+        zxid_t since = begin(seed);
+        store_set_offline(rig.server->store, false);
+        for (int i = 0; i < 300 * CLIENTS; i++)
+            ask(&clients[rnd(CLIENTS)]);
+        for (unsigned i = 0; i < CLIENTS; i++)
+            clients[i].peer->input_bytes_max = 50 + rnd(400);
+        atomic_store(&cores_left, CORES);
+        for (unsigned i = 0; i < CORES; i++)
+            assert_int_equal(
+                pthread_create(&threads[i], NULL, core_run, (void *)(uintptr_t)i), 0);
+        while (atomic_load(&cores_left)) {
+            (void)rig_control();
+            sched_yield();
+        }
+        reader_offline();
+        for (unsigned i = 0; i < CORES; i++)
+            pthread_join(threads[i], NULL);
+        reader_online();
+        end(since);
+    }
+}
+
 static void a_batch_is_retired_only_when_every_core_has_drained_it(void **state)
 {
     (void)state;
@@ -358,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_clients_see_agrees_with_the_history_in_every_interleaving),
+        cmocka_unit_test(what_clients_see_agrees_with_the_history_when_cores_are_threads),
         cmocka_unit_test(a_core_that_does_not_drain_delays_publication_and_loses_nothing),
         cmocka_unit_test(a_batch_is_retired_only_when_every_core_has_drained_it),
     };
