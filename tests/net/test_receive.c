@@ -251,6 +251,45 @@ a_fin_beyond_the_window_is_cut_off_too(void **state)
     rig_close(&l.h);
 }
 
+/*
+ * Header prediction takes timestamped data in order: it must refuse all that the long way refuses.
+ */
+static void
+the_short_way_checks_as_strictly_as_the_long_one(void **state)
+{
+    struct link l;
+    struct net_limits limits = {.conns_max = 4, .rx_window_bytes = 2048};
+    (void)state;
+    link_open(&l, &limits, NULL, 1000);
+    uint32_t ack = l.ack;
+    l.tsval = 1001;
+    l.ack = ack + 1; /* acknowledges what was never sent */
+    link_send(&l, 0, 10);
+    assert_received(&l, 0);
+    l.ack = ack - 5000000;
+    link_send(&l, 0, 10);
+    assert_received(&l, 0);
+    l.ack = ack;
+    link_send(&l, 0, 10);
+    assert_received(&l, 10);
+    l.tsval = 1000; /* older */
+    link_send(&l, 10, 10);
+    assert_received(&l, 10);
+    l.tsval = 1001;
+    uint32_t room = l.app->conn->rcv_adv - l.app->conn->rcv_nxt;
+    assert_true(room < 2500);
+    link_send(&l, 10, 2500); /* more than the window */
+    assert_received(&l, 10 + room);
+    rig_wait(&l.h, &l.now_us, 25);
+    struct peer_segment s = {.seq = ISN + 11 + room, .ack = l.ack, .flags = TCP_ACK, .wnd = 100,
+                             .options = {1, 1, 8, 10, 0, 0, 3, 0xea}, .options_bytes = 12};
+    peer_send(&l.h, &s, l.now_us);
+    net_send(l.h.net, l.app->conn, stream, 1000);
+    rig_turn(&l.h, NULL, l.now_us);
+    assert_int_equal(l.h.out_count, 0); /* nor is the peer's window ever exceeded */
+    rig_close(&l.h);
+}
+
 static void
 a_paused_application_closes_the_window_and_resume_opens_it(void **state)
 {
@@ -855,6 +894,7 @@ main(void)
         cmocka_unit_test(a_fin_that_overtakes_data_waits_for_it),
         cmocka_unit_test(data_beyond_the_window_is_cut_off),
         cmocka_unit_test(a_fin_beyond_the_window_is_cut_off_too),
+        cmocka_unit_test(the_short_way_checks_as_strictly_as_the_long_one),
         cmocka_unit_test(a_paused_application_closes_the_window_and_resume_opens_it),
         cmocka_unit_test(eof_is_told_only_after_all_was_read),
         cmocka_unit_test(old_timestamps_are_refused),
