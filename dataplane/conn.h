@@ -38,6 +38,8 @@ struct session;
 
 #define INPUT_BYTES_FIRST 512
 #define OUTPUT_CHUNK_BYTES 16384
+/* The first chunk of a queue: an event to each of 10 000 watchers must not take 160 MB. */
+#define OUTPUT_CHUNK_BYTES_FIRST 1024
 /* Bytes queued to one peer beyond which we stop reading from it. */
 #define OUTPUT_PAUSE_BYTES (1u << 20)
 /*

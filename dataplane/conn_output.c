@@ -10,14 +10,18 @@
 #include "client/wire/request.h"
 #include "dataplane/core.h"
 
-static struct out_chunk *chunk_new(struct core *core, size_t n)
+static struct out_chunk *chunk_new(struct core *core, size_t n, bool first)
 {
-    struct out_chunk *chunk = core->chunks;
-    if (n <= OUTPUT_CHUNK_BYTES && chunk) {
-        core->chunks = chunk->next;
-        core->chunk_count--;
+    first = first && n <= OUTPUT_CHUNK_BYTES_FIRST;
+    struct chunk_pool *pool = first ? &core->first_chunks : &core->chunks;
+    uint32_t capacity = first                    ? OUTPUT_CHUNK_BYTES_FIRST
+                        : n > OUTPUT_CHUNK_BYTES ? (uint32_t)n
+                                                 : OUTPUT_CHUNK_BYTES;
+    struct out_chunk *chunk = pool->free;
+    if (chunk && n <= OUTPUT_CHUNK_BYTES) {
+        pool->free = chunk->next;
+        pool->count--;
     } else {
-        uint32_t capacity = n > OUTPUT_CHUNK_BYTES ? (uint32_t)n : OUTPUT_CHUNK_BYTES;
         chunk = malloc(sizeof *chunk + capacity);
         if (!chunk)
             return NULL;
@@ -30,13 +34,16 @@ static struct out_chunk *chunk_new(struct core *core, size_t n)
 
 static void chunk_free(struct core *core, struct out_chunk *chunk)
 {
-    if (chunk->capacity != OUTPUT_CHUNK_BYTES || core->chunk_count >= CHUNK_POOL_MAX) {
+    bool first = chunk->capacity == OUTPUT_CHUNK_BYTES_FIRST;
+    struct chunk_pool *pool = first ? &core->first_chunks : &core->chunks;
+    if ((!first && chunk->capacity != OUTPUT_CHUNK_BYTES) ||
+        pool->count >= (first ? CHUNK_POOL_FIRST_MAX : CHUNK_POOL_MAX)) {
         free(chunk);
         return;
     }
-    chunk->next = core->chunks;
-    core->chunks = chunk;
-    core->chunk_count++;
+    chunk->next = pool->free;
+    pool->free = chunk;
+    pool->count++;
 }
 
 /* C4: a peer that does not read is cut rather than skipped. */
@@ -64,7 +71,7 @@ uint8_t *conn_room(struct core *core, struct conn *conn, size_t n)
     }
     struct out_chunk *tail = conn->out_tail;
     if (!tail || tail->capacity - tail->end < n) {
-        struct out_chunk *chunk = chunk_new(core, n);
+        struct out_chunk *chunk = chunk_new(core, n, !tail);
         if (!chunk)
             return output_cut(core, conn);
         if (tail)

@@ -47,6 +47,15 @@ struct core *core_create(struct server *server, uint16_t index)
     return core;
 }
 
+static void chunk_pool_free(struct chunk_pool *pool)
+{
+    while (pool->free) {
+        struct out_chunk *next = pool->free->next;
+        free(pool->free);
+        pool->free = next;
+    }
+}
+
 void core_destroy(struct core *core)
 {
     if (!core)
@@ -54,11 +63,8 @@ void core_destroy(struct core *core)
     struct op *op;
     while ((op = op_list_pop(&core->overflow)))
         op_free(op);
-    while (core->chunks) {
-        struct out_chunk *next = core->chunks->next;
-        free(core->chunks);
-        core->chunks = next;
-    }
+    chunk_pool_free(&core->chunks);
+    chunk_pool_free(&core->first_chunks);
     watch_table_destroy(core->watches);
     ring_free(&core->to_control);
     ring_free(&core->from_control);

@@ -34,7 +34,8 @@ struct server;
 #define BURST_ITEMS_MAX 64
 #define QUICK_ROWS 16
 #define CORE_RING_ENTRIES 4096
-#define CHUNK_POOL_MAX 1024
+#define CHUNK_POOL_MAX 1024       /* chunks of OUTPUT_CHUNK_BYTES kept for reuse */
+#define CHUNK_POOL_FIRST_MAX 16384 /* of OUTPUT_CHUNK_BYTES_FIRST */
 
 /** A request on its way through the prefetch stages. */
 struct burst_item {
@@ -100,8 +101,10 @@ struct core {
     struct conn *dirty;  /* have output */
     struct conn *resume; /* an op of theirs came back in this drain */
     struct conn *dead;   /* to be looked at at the end of the turn */
-    struct out_chunk *chunks; /* free output chunks */
-    uint32_t chunk_count;
+    struct chunk_pool {
+        struct out_chunk *free;
+        uint32_t count;
+    } chunks, first_chunks;
     uint64_t out_bytes; /* queued to all peers */
     struct watch_table *watches;
     uint64_t sessionless_check_ms;
@@ -161,8 +164,9 @@ bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */
 /**
- * Make room for one more item. Comes before anything is decided about the request that will take it:
- * a full burst is served, and what it postpones goes to the front of its connection's `waiting`.
+ * Make room for one more item. Comes before anything is decided about the request that will take
+ * it: a full burst is served, and what it postpones goes to the front of its connection's
+ * `waiting`.
  */
 static inline void burst_room(struct core *core);
 /**

@@ -225,7 +225,7 @@ static void a_watcher_that_never_reads_is_cut_and_its_memory_is_given_back(void 
     assert_true(events > OUTPUT_BYTES_MAX / PATH_BYTES - 10);
     assert_int_equal(atomic_load(&rig.cores[0]->stats.slow_readers_cut), 1);
     assert_int_equal(rig.cores[0]->out_bytes, 0);
-    assert_true(rig.cores[0]->chunk_count <= CHUNK_POOL_MAX);
+    assert_true(rig.cores[0]->chunks.count <= CHUNK_POOL_MAX);
     free(path);
 }
 
