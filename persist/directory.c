@@ -92,7 +92,7 @@ static int list_add(void *arg, const char *name)
     }
     struct directory_entry *e = &l->out->entries[l->out->count++];
     e->zxid = zxid;
-    strcpy(e->name, name);
+    memcpy(e->name, name, strlen(name) + 1); /* it was parsed: it fits */
     return PERSIST_OK;
 }
 

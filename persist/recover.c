@@ -145,7 +145,7 @@ static int snapshot_load(struct recovery *r)
         report->sessions = counts.sessions;
         report->acls = counts.acls;
         report->nodes = counts.nodes;
-        strcpy(r->snapshot_name, e->name);
+        memcpy(r->snapshot_name, e->name, sizeof e->name);
         say(r, "snapshot %s/%s: %" PRIu64 " nodes, %" PRIu64 " sessions", r->d->snap, e->name,
             counts.nodes, counts.sessions);
         return PERSIST_OK;

@@ -60,7 +60,7 @@ int txnlog_open(struct txnlog **out, struct storage s, const char *dir,
         return PERSIST_ENOMEM;
     log->s = s;
     log->options = options ? *options : TXNLOG_OPTIONS_DEFAULT;
-    strcpy(log->dir, dir);
+    memcpy(log->dir, dir, strlen(dir) + 1);
     log->file = -1;
     log->appended_zxid = log->durable_zxid = last_zxid;
     int rc = acknowledged_open(&log->companion, s, dir);

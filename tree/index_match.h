@@ -4,9 +4,9 @@
  * Which slots of a bucket carry a tag: 7 comparisons at once, without a branch, because where the
  * match is, is random.
  *
- * Two ways to the same bits, and an #ifdef because they are one line of the caller: SSE2, which every
- * x86-64 has, and plain C for other machines and for ThreadSanitizer, which cannot know that the
- * aligned halves of a 16-byte load are each read in one piece. A stale answer does no harm: the
+ * Two ways to the same bits, and an #ifdef because they are one line of the caller: SSE2, which
+ * every x86-64 has, and plain C for other machines and for ThreadSanitizer, which cannot know that
+ * the aligned halves of a 16-byte load are each read in one piece. A stale answer does no harm: the
  * caller loads the slot again with acquire and compares the key.
  */
 #ifndef SENGI_TREE_INDEX_MATCH_H

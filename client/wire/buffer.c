@@ -70,7 +70,8 @@ void buffer_put_bool(struct buffer *b, bool v)
 
 void buffer_put_raw(struct buffer *b, const void *data, size_t n)
 {
-    uint8_t *p = n ? buffer_room(b, n) : NULL; /* nothing into an empty buffer: no pointer to add to */
+    uint8_t *p = n ? buffer_room(b, n) : NULL; /* nothing into an empty buffer: no pointer to add
+                                                * to */
     if (p)
         memcpy(p, data, n);
 }

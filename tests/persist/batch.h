@@ -101,9 +101,9 @@ static inline struct directory batch_directory(void)
 {
     struct directory d;
     memset(&d, 0, sizeof d);
-    strcpy(d.snap, BATCH_DIR);
-    strcpy(d.log, BATCH_DIR);
-    strcpy(d.initialize, "d/initialize");
+    memcpy(d.snap, BATCH_DIR, sizeof BATCH_DIR);
+    memcpy(d.log, BATCH_DIR, sizeof BATCH_DIR);
+    memcpy(d.initialize, "d/initialize", sizeof "d/initialize");
     return d;
 }
 

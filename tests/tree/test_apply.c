@@ -471,7 +471,7 @@ static void a_delete_replayed_onto_children_takes_them_and_they_come_back(void *
     assert_int_equal(0, replayed_apply(&r, OP_CREATE));
     char path[20000] = "/a";
     for (int i = 0; i < 4000; i++) { /* row I: deep trees cost no stack */
-        strcat(path, "/b");
+        memcpy(path + strlen(path), "/b", 3);
         put_create_txn(&r.body, path, "", i == 3999, 1);
         assert_int_equal(0, replayed_apply(&r, OP_CREATE));
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
-/* Goal: the two ways to match tags give the same bits. Method: random buckets with few tags, so that
- * free slots, tag 0, tags with the sign bit and pointers of all ones come together. */
+/* Goal: the two ways to match tags give the same bits. Method: random buckets with few tags, so
+ * that free slots, tag 0, tags with the sign bit and pointers of all ones come together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

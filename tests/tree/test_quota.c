@@ -34,17 +34,18 @@ static int teardown(void **state)
 /* The chain of parents and both nodes, as the quota tool makes them. */
 static void quota_make(struct env *e, const char *subject, const char *limits)
 {
-    char path[256] = "/zookeeper/quota", tail[256];
-    snprintf(tail, sizeof tail, "%s", subject);
-    for (char *part = strtok(tail + 1, "/"); part; part = strtok(NULL, "/")) {
-        strcat(path, "/");
-        strcat(path, part);
+    static const char root[] = "/zookeeper/quota";
+    char path[256];
+    size_t n = sizeof root - 1 + strlen(subject);
+    for (size_t end = 1; end <= strlen(subject); end++) {
+        if (subject[end] && subject[end] != '/')
+            continue;
+        snprintf(path, sizeof path, "%s%.*s", root, (int)end, subject);
         (void)env_create(e, path);
     }
-    size_t n = strlen(path);
-    strcpy(path + n, "/zookeeper_limits");
+    snprintf(path + n, sizeof path - n, "/zookeeper_limits");
     assert_int_equal(0, env_create_as(e, SESSION_A, OP_CREATE, path, limits, 0));
-    strcpy(path + n, "/zookeeper_stats");
+    snprintf(path + n, sizeof path - n, "/zookeeper_stats");
     assert_int_equal(0, env_create_as(e, SESSION_A, OP_CREATE, path, "count=0,bytes=0", 0));
     tree_publish(e->t);
 }
