@@ -101,14 +101,32 @@ static void serve_get_data(struct core *core, struct burst_item *item)
     memcpy(p + 4 + data.size, v->stat, STAT_BYTES);
 }
 
-/* Room at the end of the output: nearly always in the chunk under way. */
-static uint8_t *quick_room(struct core *core, struct conn *conn, uint32_t size)
+/* The chunk that the next reply goes to; an empty queue gets one from the pool. NULL: conn_room()
+ * has to see to it. */
+static inline struct out_chunk *quick_chunk(struct core *core, struct conn *conn, uint32_t size)
 {
-    struct out_chunk *tail = conn->out_tail;
-    if (!tail || tail->capacity - tail->end < size || conn->out_bytes > OUTPUT_PAUSE_BYTES)
+    struct out_chunk *chunk = conn->out_tail;
+    if (chunk)
+        return conn->out_bytes > OUTPUT_PAUSE_BYTES ? NULL : chunk;
+    chunk = core->first_chunks.free;
+    if (!chunk || conn->cut || size > OUTPUT_CHUNK_BYTES_FIRST)
+        return NULL; /* an empty chunk must not stay in the queue */
+    core->first_chunks.free = chunk->next;
+    core->first_chunks.count--;
+    chunk->next = NULL;
+    chunk->start = chunk->end = 0;
+    conn->out_head = conn->out_tail = chunk;
+    return chunk;
+}
+
+/* Room at the end of the output. */
+static inline uint8_t *quick_room(struct core *core, struct conn *conn, uint32_t size)
+{
+    struct out_chunk *chunk = quick_chunk(core, conn, size);
+    if (UNLIKELY(!chunk || chunk->capacity - chunk->end < size))
         return conn_room(core, conn, size);
-    uint8_t *p = tail->data + tail->end;
-    tail->end += size;
+    uint8_t *p = chunk->data + chunk->end;
+    chunk->end += size;
     conn->out_bytes += size;
     core->out_bytes += size;
     core_mark_dirty(core, conn);

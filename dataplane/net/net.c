@@ -336,6 +336,9 @@ conn_prefetch(const struct net *net, struct segment *seg)
     __builtin_prefetch(c + 128);
 }
 
+/* Fewer connections than these stay in the cache, and fetching ahead is only more instructions. */
+#define PREFETCH_CONNS_MIN 1024
+
 static void
 users_prefetch(const struct net *net, const struct segment *segments, unsigned count)
 {
@@ -365,7 +368,7 @@ burst_part(struct net *net, const struct net_frame *frames, unsigned n)
     }
     for (unsigned i = 0; i < count; i++)
         conn_prefetch(net, &segments[i]);
-    if (net->config.callbacks.prefetch)
+    if (net->config.callbacks.prefetch && net->conn_count >= PREFETCH_CONNS_MIN)
         users_prefetch(net, segments, count);
     for (unsigned i = 0; i < count; i++) {
         net->counters.segments_in++;
