@@ -23,6 +23,7 @@
 
 #define IDLE_SPIN_US 50
 #define EMPTY_POLLS_MAX 15
+#define SHOW_US 10000
 #define PAUSE_US_MIN 20
 #define PAUSE_US_MAX 1000
 /*
@@ -43,7 +44,8 @@ static bool peer_allowed(struct station *s, const struct sockaddr_storage *peer)
 {
     const struct config *c = &s->server->config;
     uint32_t before = atomic_fetch_add_explicit(&s->server->connections, 1, memory_order_relaxed);
-    if (!s->closing && (c->max_cnxns == 0 || before < (uint32_t)c->max_cnxns) &&
+    if (!s->closing && !s->core->draining &&
+        (c->max_cnxns == 0 || before < (uint32_t)c->max_cnxns) &&
         peer_enter(s->server->peers, peer, (uint32_t)c->max_client_cnxns))
         return true;
     atomic_fetch_sub_explicit(&s->server->connections, 1, memory_order_relaxed);
@@ -252,6 +254,17 @@ static void enter(struct station *s)
         LOG_WARN("dpdk.cores: core %u cannot run on CPU %d: %s", s->index, s->cpu, strerror(err));
 }
 
+/* --- counters for others --- */
+
+static void show_counters(struct station *s, uint64_t now_us)
+{
+    const struct net_counters *c = net_counters(s->net);
+    s->show_us = now_us + SHOW_US;
+#define X(name, text) atomic_store_explicit(&s->tcp.name, c->name, memory_order_relaxed);
+    NET_COUNTERS(X)
+#undef X
+}
+
 /* --- sleeping --- */
 
 static uint64_t sleep_bound_us(struct station *s, int timeout_ms)
@@ -286,6 +299,7 @@ static void sleep_until_work(struct station *s, int timeout_ms)
         if (s->rx_fd >= 0)
             (void)rte_eth_dev_rx_intr_enable(s->dev->id, (uint16_t)s->index);
         lane_count(&lane_counters(s->lane)->sleeps, 1);
+        show_counters(s, s->core->now_us);
         reader_offline();
         /* woken, interrupted or timed out: the turn looks itself */
         (void)ppoll(fds, s->rx_fd >= 0 ? 2 : 1, &bound, NULL);
@@ -351,6 +365,8 @@ void station_turn(struct station *s, int timeout_ms)
     if (s->index == 0 && device_check_link(s->dev, now_us))
         net_announce(s->net);
     reader_quiescent();
+    if (now_us >= s->show_us)
+        show_counters(s, now_us);
     rest(s, n > 0 || unsent > 0 || s->again, timeout_ms);
 }
 

@@ -29,7 +29,16 @@
 #include "dataplane/net/net.h"
 #include "dataplane/server.h"
 
+/* Copy of struct net_counters, in its order, that other threads may read. */
+struct station_tcp {
+#define X(name, text) _Atomic uint64_t name;
+    NET_COUNTERS(X)
+#undef X
+};
+
 struct station {
+    /* shared: written by the core's thread, every SHOW_US at least and before it sleeps */
+    struct station_tcp tcp;
     /* config */
     struct server *server;
     struct core *core;
@@ -46,6 +55,7 @@ struct station {
     bool again;    /* input came within net_flush(): what it led to is handed over in another
                     * turn */
     bool closing;  /* the server stops: no new connections */
+    uint64_t show_us;       /* when the copy of the counters is due */
     uint32_t empty_polls;   /* since the last whole turn */
     uint64_t idle_since_us; /* 0: not idle */
     uint32_t pause_us;

@@ -29,15 +29,6 @@ static uint64_t read_relaxed(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/*
- * The counters of struct net_counters are plain words of its core; a read may be late, and on a
- * 64-bit host is not torn.
- */
-static uint64_t read_plain(const uint64_t *counter)
-{
-    return __atomic_load_n(counter, __ATOMIC_RELAXED);
-}
-
 static void add(struct rte_tel_data *d, const char *name, uint64_t value)
 {
     (void)rte_tel_data_add_dict_u64(d, name, value); /* full: the reply is cut short */
@@ -108,8 +99,8 @@ static int show_tcp(const char *params, struct rte_tel_data *d)
     if (!range(params, &from, &to))
         return -1;
     for (unsigned i = from; i < to; i++) {
-        const struct net_counters *c = net_counters(shown[i].net);
-#define X(name, text) sum.name += read_plain(&c->name);
+        const struct station_tcp *c = &shown[i].tcp;
+#define X(name, text) sum.name += read_relaxed(&c->name);
         NET_COUNTERS(X)
 #undef X
     }
