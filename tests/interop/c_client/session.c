@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Debian's C client (libzookeeper_mt) against a server: synchronous and asynchronous calls, watches, multi,
- * ACLs and auth, TTL and containers, removal of watches, and a restart of the server under a live session.
+ * Debian's C client (libzookeeper_mt) against a server: synchronous and asynchronous calls,
+ * watches, multi, ACLs and auth, TTL and containers, removal of watches, and a restart of the
+ * server under a live session.
  *
- * Usage: session host:port. To have the server restarted it prints "RESTART" and waits for a line on stdin.
- * Each check is counted; the last line says how many passed and failed.
+ * Usage: session host:port. To have the server restarted it prints "RESTART" and waits for a line
+ * on stdin. Each check is counted; the last line says how many passed and failed.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -38,7 +39,9 @@ static int passed, failed;
         EXPECT(rc_ == (want), "got %d (%s), want %d", rc_, zerror(rc_), (want));                   \
     } while (0)
 
-/* What watchers saw, in order; and a counter of completed asynchronous calls. All under the lock. */
+/*
+ * What watchers saw, in order; and a counter of completed asynchronous calls. All under the lock.
+ */
 struct seen {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -104,7 +107,8 @@ static bool seen_event(struct seen *s, int index, int type, const char *path)
            strcmp(s->events[index].path, path) == 0;
 }
 
-static zhandle_t *open_session(const char *host, struct seen *s, int timeout_ms, const clientid_t *id)
+static zhandle_t *open_session(const char *host, struct seen *s, int timeout_ms,
+                               const clientid_t *id)
 {
     seen_init(s);
     zhandle_t *zh = zookeeper_init(host, watcher, timeout_ms, id, s, 0);
@@ -171,7 +175,8 @@ static void on_strings(int rc, const struct String_vector *strings, const void *
     completed(s, rc);
 }
 
-static void on_strings_stat(int rc, const struct String_vector *strings, const struct Stat *stat, const void *data)
+static void on_strings_stat(int rc, const struct String_vector *strings, const struct Stat *stat,
+                            const void *data)
 {
     if (stat)
         ((struct seen *)data)->stat = *stat;
@@ -184,7 +189,10 @@ static void on_acl(int rc, struct ACL_vector *acl, struct Stat *stat, const void
     on_stat(rc, stat, data);
 }
 
-/* ---- the tests ------------------------------------------------------------------------------------- */
+/*
+ * ---- the tests
+ * -------------------------------------------------------------------------------------
+ */
 
 static void check_create_and_delete(zhandle_t *zh)
 {
@@ -194,19 +202,27 @@ static void check_create_and_delete(zhandle_t *zh)
     EXPECT(strcmp(path, "/c") == 0, "%s", path);
     EXPECT_RC(zoo_create(zh, "/c", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0), ZNODEEXISTS);
     EXPECT_RC(zoo_create(zh, "/no/such", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0), ZNONODE);
-    EXPECT_RC(zoo_create2(zh, "/c/two", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, path, sizeof path, &st), ZOK);
-    EXPECT(st.dataLength == 0 && st.czxid == st.mzxid && st.czxid > 0, "czxid %lld", (long long)st.czxid);
-    EXPECT_RC(zoo_create(zh, "/c/s-", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, path, sizeof path), ZOK);
+    EXPECT_RC(zoo_create2(zh, "/c/two", NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, path, sizeof path, &st),
+              ZOK);
+    EXPECT(st.dataLength == 0 && st.czxid == st.mzxid && st.czxid > 0, "czxid %lld",
+           (long long)st.czxid);
+    EXPECT_RC(zoo_create(zh, "/c/s-", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, path, sizeof path),
+              ZOK);
     EXPECT(strcmp(path, "/c/s-0000000001") == 0, "%s", path);
-    EXPECT_RC(zoo_create(zh, "/c/e", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, path, sizeof path), ZOK);
+    EXPECT_RC(zoo_create(zh, "/c/e", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, path, sizeof path),
+              ZOK);
     EXPECT_RC(zoo_exists(zh, "/c/e", 0, &st), ZOK);
-    EXPECT(st.ephemeralOwner == zoo_client_id(zh)->client_id, "owner %llx", (long long)st.ephemeralOwner);
-    EXPECT_RC(zoo_create(zh, "/c/e/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0), ZNOCHILDRENFOREPHEMERALS);
-    EXPECT_RC(zoo_create2_ttl(zh, "/c/ttl", "t", 1, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT_WITH_TTL, 3600000, path,
-                              sizeof path, &st),
+    EXPECT(st.ephemeralOwner == zoo_client_id(zh)->client_id, "owner %llx",
+           (long long)st.ephemeralOwner);
+    EXPECT_RC(zoo_create(zh, "/c/e/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0),
+              ZNOCHILDRENFOREPHEMERALS);
+    EXPECT_RC(zoo_create2_ttl(zh, "/c/ttl", "t", 1, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT_WITH_TTL,
+                              3600000, path, sizeof path, &st),
               ZOK);
     EXPECT(st.ephemeralOwner == 0, "owner %llx", (long long)st.ephemeralOwner);
-    EXPECT_RC(zoo_create(zh, "/c/box", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_CONTAINER, path, sizeof path), ZOK);
+    EXPECT_RC(
+        zoo_create(zh, "/c/box", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_CONTAINER, path, sizeof path),
+        ZOK);
     EXPECT_RC(zoo_delete(zh, "/c", -1), ZNOTEMPTY);
     EXPECT_RC(zoo_delete(zh, "/c/two", 3), ZBADVERSION);
     EXPECT_RC(zoo_delete(zh, "/c/two", 0), ZOK);
@@ -257,8 +273,8 @@ static void check_acl(zhandle_t *zh, const char *host)
     struct ACL_vector acl;
     struct Stat st;
     EXPECT_RC(zoo_get_acl(zh, "/c/private", &acl, &st), ZOK);
-    EXPECT(acl.count == 1 && strcmp(acl.data[0].id.id, "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=") == 0, "count %d",
-           acl.count);
+    EXPECT(acl.count == 1 && strcmp(acl.data[0].id.id, "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=") == 0,
+           "count %d", acl.count);
     deallocate_ACL_vector(&acl);
     struct seen other;
     zhandle_t *stranger = open_session(host, &other, 10000, NULL);
@@ -296,12 +312,16 @@ static void check_watches(zhandle_t *zh)
     EXPECT_RC(zoo_delete(zh, "/w/new", -1), ZOK);
     EXPECT(seen_event(&exists, 1, ZOO_DELETED_EVENT, "/w/new"), "count %d", exists.events_count);
     /* A one-shot watch fires once: one event each, although more happened. */
-    EXPECT(data.events_count == 1 && child.events_count == 1, "%d %d", data.events_count, child.events_count);
+    EXPECT(data.events_count == 1 && child.events_count == 1, "%d %d", data.events_count,
+           child.events_count);
     size = sizeof value;
     EXPECT_RC(zoo_wget(zh, "/w", watcher, &data, value, &size, NULL), ZOK);
     EXPECT_RC(zoo_remove_watches(zh, "/w", ZWATCHTYPE_DATA, watcher, &data, 0), ZOK);
     EXPECT_RC(zoo_remove_watches(zh, "/w", ZWATCHTYPE_DATA, watcher, &data, 0), ZNOWATCHER);
-    /* Removing one watcher only asks the server (checkWatches), so its watch is still there to be removed. */
+    /*
+     * Removing one watcher only asks the server (checkWatches), so its watch is still there to be
+     * removed.
+     */
     EXPECT_RC(zoo_remove_all_watches(zh, "/w", ZWATCHTYPE_ANY, 0), ZOK);
     EXPECT_RC(zoo_remove_all_watches(zh, "/w", ZWATCHTYPE_ANY, 0), ZNOWATCHER);
     EXPECT_RC(zoo_wget_children(zh, "/w", watcher, &child, &names), ZOK);
@@ -315,10 +335,12 @@ static void check_multi(zhandle_t *zh)
     char made[3][64];
     struct Stat st;
     zoo_create_op_init(&ops[0], "/m", "0", 1, &ZOO_OPEN_ACL_UNSAFE, 0, made[0], sizeof made[0]);
-    zoo_create_op_init(&ops[1], "/m/s-", "1", 1, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, made[1], sizeof made[1]);
+    zoo_create_op_init(&ops[1], "/m/s-", "1", 1, &ZOO_OPEN_ACL_UNSAFE, ZOO_SEQUENCE, made[1],
+                       sizeof made[1]);
     zoo_set_op_init(&ops[2], "/m", "new", 3, 0, &st);
     zoo_check_op_init(&ops[3], "/m", 1);
-    zoo_create_op_init(&ops[4], "/m/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, made[2], sizeof made[2]);
+    zoo_create_op_init(&ops[4], "/m/x", "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL, made[2],
+                       sizeof made[2]);
     zoo_delete_op_init(&ops[5], "/m/x", 0);
     EXPECT_RC(zoo_multi(zh, 6, ops, results), ZOK);
     for (int i = 0; i < 6; i++)
@@ -329,7 +351,8 @@ static void check_multi(zhandle_t *zh)
     zoo_check_op_init(&ops[1], "/m", 77);
     zoo_delete_op_init(&ops[2], "/m", -1);
     EXPECT_RC(zoo_multi(zh, 3, ops, results), ZBADVERSION);
-    EXPECT(results[0].err == ZOK && results[1].err == ZBADVERSION && results[2].err == ZRUNTIMEINCONSISTENCY,
+    EXPECT(results[0].err == ZOK && results[1].err == ZBADVERSION &&
+               results[2].err == ZRUNTIMEINCONSISTENCY,
            "%d %d %d", results[0].err, results[1].err, results[2].err);
     EXPECT_RC(zoo_exists(zh, "/m2", 0, NULL), ZNONODE);
     EXPECT_RC(zoo_multi(zh, 0, ops, results), ZOK);
@@ -353,14 +376,15 @@ static void check_async(zhandle_t *zh)
     EXPECT_RC(zoo_aget(zh, "/as", 0, on_data, &s), ZOK);
     EXPECT(seen_wait(&s, &s.completions, 11), "completions %d", s.completions);
     EXPECT(s.last_rc == ZOK && strcmp(s.text, "yy") == 0, "rc %d text %s", s.last_rc, s.text);
-    EXPECT(s.stat.version == 1 && s.stat.aversion == 1 && s.stat.cversion == 2, "version %d aversion %d cversion %d",
-           s.stat.version, s.stat.aversion, s.stat.cversion);
+    EXPECT(s.stat.version == 1 && s.stat.aversion == 1 && s.stat.cversion == 2,
+           "version %d aversion %d cversion %d", s.stat.version, s.stat.aversion, s.stat.cversion);
     /* A thousand writes in flight on one session, then the last one's effect. */
     seen_init(&s);
     for (int i = 0; i < 1000; i++)
         zoo_aset(zh, "/as", "z", 1, i + 1, on_stat, &s);
     EXPECT(seen_wait(&s, &s.completions, 1000), "completions %d", s.completions);
-    EXPECT(s.last_rc == ZOK && s.stat.version == 1001, "rc %d version %d", s.last_rc, s.stat.version);
+    EXPECT(s.last_rc == ZOK && s.stat.version == 1001, "rc %d version %d", s.last_rc,
+           s.stat.version);
 }
 
 static void check_config(zhandle_t *zh)
@@ -375,7 +399,10 @@ static void check_config(zhandle_t *zh)
     EXPECT(rc == ZUNIMPLEMENTED || rc == ZRECONFIGDISABLED, "rc %d", rc);
 }
 
-/* The server is killed and started again: the session goes on, its ephemeral stays, its watches are set again. */
+/*
+ * The server is killed and started again: the session goes on, its ephemeral stays, its watches are
+ * set again.
+ */
 static void check_restart(const char *host)
 {
     struct seen s, kept, missed;

@@ -8,16 +8,19 @@
  *   /inv/m-<k>    exactly one of these exists
  *   /own/<n>      written and read back by one connection each
  *
- * One writer does multis, each of which sets /inv, moves an amount between two of c0..c7 and replaces the marker;
- * a few are in flight at once. Around it, each on a connection and thread of its own:
+ * One writer does multis, each of which sets /inv, moves an amount between two of c0..c7 and
+ * replaces the marker; a few are in flight at once. Around it, each on a connection and thread of
+ * its own:
  *   atomic     G1: a multiRead of everything always shows the invariant
  *   burst      G1, G2: pipelined reads; replies with one zxid show one state; zxids never go back
  *   own        G2: a read pipelined behind an own write shows that write
  *   one_shot   G3: a watch fires exactly once, before any reply that shows the change
- *   recursive  G3: each multi's five events arrive in order, none missed or doubled, before any reply at or
+ *   recursive  G3: each multi's five events arrive in order, none missed or doubled, before any
+ *   reply at or
  *              behind their zxid
  *
- * Usage: ordering IPv4-address port seconds seed event_zxids(0|1). Prints the first violations and a summary; exit 0 if none.
+ * Usage: ordering IPv4-address port seconds seed event_zxids(0|1). Prints the first violations and
+ * a summary; exit 0 if none.
  */
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -42,8 +45,17 @@
 #define IN_BYTES (1 << 20)
 #define FINISH_S 20
 
-enum { OP_CREATE = 1, OP_DELETE = 2, OP_EXISTS = 3, OP_GETDATA = 4, OP_SETDATA = 5, OP_GETCHILDREN = 8,
-       OP_MULTI = 14, OP_MULTIREAD = 22, OP_ADDWATCH = 106 };
+enum {
+    OP_CREATE = 1,
+    OP_DELETE = 2,
+    OP_EXISTS = 3,
+    OP_GETDATA = 4,
+    OP_SETDATA = 5,
+    OP_GETCHILDREN = 8,
+    OP_MULTI = 14,
+    OP_MULTIREAD = 22,
+    OP_ADDWATCH = 106
+};
 enum { EVENT_CREATED = 1, EVENT_DELETED = 2, EVENT_CHANGED = 3 };
 
 static struct sockaddr_in server;
@@ -93,7 +105,10 @@ static uint32_t random_next(struct conn *c)
     return c->seed >> 8;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------- */
+/*
+ * ---- writing
+ * -----------------------------------------------------------------------------------------
+ */
 
 static void put(struct conn *c, const void *data, size_t size)
 {
@@ -193,7 +208,10 @@ static void put_multi_header(struct conn *c, int op, int done)
     put_i32(c, -1);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------- */
+/*
+ * ---- reading
+ * -----------------------------------------------------------------------------------------
+ */
 
 static void take(struct conn *c, void *to, size_t size)
 {
@@ -293,7 +311,8 @@ static bool next_header(struct conn *c)
     c->err = take_i32(c);
     c->zxid = zxid;
     if (c->reply_xid != -1) {
-        EXPECT(c, zxid >= c->zxid_before, "zxid went back from %#" PRIx64 " to %#" PRIx64, c->zxid_before, zxid);
+        EXPECT(c, zxid >= c->zxid_before, "zxid went back from %#" PRIx64 " to %#" PRIx64,
+               c->zxid_before, zxid);
         c->zxid_before = zxid;
     }
     return true;
@@ -336,7 +355,10 @@ static struct conn *conn_open(const char *role, uint32_t seed)
     return c;
 }
 
-/* ---- the writer -------------------------------------------------------------------------------------- */
+/*
+ * ---- the writer
+ * --------------------------------------------------------------------------------------
+ */
 
 static void put_be32(uint8_t *to, int32_t v)
 {
@@ -375,7 +397,8 @@ static void put_writer_multi(struct conn *c, int64_t k, int32_t cells[CELLS])
 {
     char path[64];
     uint8_t value[8];
-    int from = (int)(random_next(c) % CELLS), to = (from + 1 + (int)(random_next(c) % (CELLS - 1))) % CELLS;
+    int from = (int)(random_next(c) % CELLS),
+        to = (from + 1 + (int)(random_next(c) % (CELLS - 1))) % CELLS;
     int32_t amount = (int32_t)(random_next(c) % 1000);
     cells[from] -= amount, cells[to] += amount;
     begin(c, OP_MULTI);
@@ -422,7 +445,10 @@ static void *writer(void *context)
     return NULL;
 }
 
-/* ---- the readers ------------------------------------------------------------------------------------- */
+/*
+ * ---- the readers
+ * -------------------------------------------------------------------------------------
+ */
 
 /* What one look at /inv and below showed. */
 struct view {
@@ -439,7 +465,8 @@ static void view_inv(struct conn *c, struct view *v)
         v->k = (int64_t)((uint64_t)v->k << 8 | value[i]);
     struct stat_zk s = take_stat(c);
     v->k_mzxid = s.mzxid;
-    EXPECT(c, s.mzxid <= c->zxid, "/inv has mzxid %#" PRIx64 " in a reply of zxid %#" PRIx64, s.mzxid, c->zxid);
+    EXPECT(c, s.mzxid <= c->zxid, "/inv has mzxid %#" PRIx64 " in a reply of zxid %#" PRIx64,
+           s.mzxid, c->zxid);
     EXPECT(c, s.num_children == CELLS + 1, "/inv shows %d children", s.num_children);
 }
 
@@ -451,7 +478,8 @@ static void view_cell(struct conn *c, struct view *v)
     memcpy(&be, value, 4);
     v->sum += (int32_t)ntohl(be);
     struct stat_zk s = take_stat(c);
-    EXPECT(c, s.mzxid <= c->zxid, "a cell has mzxid %#" PRIx64 " in a reply of %#" PRIx64, s.mzxid, c->zxid);
+    EXPECT(c, s.mzxid <= c->zxid, "a cell has mzxid %#" PRIx64 " in a reply of %#" PRIx64, s.mzxid,
+           c->zxid);
 }
 
 static void view_children(struct conn *c, struct view *v)
@@ -471,8 +499,8 @@ static void view_children(struct conn *c, struct view *v)
 static void view_check(struct conn *c, const struct view *v)
 {
     EXPECT(c, v->sum == 0, "the sum is %" PRId64 " at zxid %#" PRIx64, v->sum, c->zxid);
-    EXPECT(c, v->markers == 1 && v->marker == v->k, "%d markers, the last %" PRId64 ", but k is %" PRId64, v->markers,
-           v->marker, v->k);
+    EXPECT(c, v->markers == 1 && v->marker == v->k,
+           "%d markers, the last %" PRId64 ", but k is %" PRId64, v->markers, v->marker, v->k);
 }
 
 static void *atomic_reader(void *context)
@@ -496,7 +524,8 @@ static void *atomic_reader(void *context)
             int32_t type = take_i32(c);
             uint8_t done;
             take(c, &done, 1);
-            EXPECT(c, take_i32(c) == 0 && type == (i ? OP_GETDATA : OP_GETCHILDREN), "result %d of type %d", i, type);
+            EXPECT(c, take_i32(c) == 0 && type == (i ? OP_GETDATA : OP_GETCHILDREN),
+                   "result %d of type %d", i, type);
             if (i == 0)
                 view_children(c, &v);
             else if (i == 1)
@@ -537,7 +566,8 @@ static void *burst_reader(void *context)
             else
                 view_cell(c, &v);
         }
-        EXPECT(c, v.k >= k_before && v.markers == 1 && v.k >= v.marker, "k %" PRId64 " after %" PRId64, v.k, k_before);
+        EXPECT(c, v.k >= k_before && v.markers == 1 && v.k >= v.marker,
+               "k %" PRId64 " after %" PRId64, v.k, k_before);
         k_before = v.k;
         if (one_state)
             view_check(c, &v);
@@ -567,11 +597,13 @@ static void *own_writer(void *context)
             next_reply(c, first + 3 * i);
             int64_t z = c->zxid;
             struct stat_zk s = take_stat(c);
-            EXPECT(c, c->err == 0 && s.version == version && s.mzxid == z, "setData: version %d, want %d", s.version, version);
+            EXPECT(c, c->err == 0 && s.version == version && s.mzxid == z,
+                   "setData: version %d, want %d", s.version, version);
             next_reply(c, first + 3 * i + 1);
             uint8_t got[4] = {0};
             put_be32(value, version);
-            EXPECT(c, take_bytes(c, got, 4) == 4 && memcmp(got, value, 4) == 0, "own write %d is not visible", version);
+            EXPECT(c, take_bytes(c, got, 4) == 4 && memcmp(got, value, 4) == 0,
+                   "own write %d is not visible", version);
             s = take_stat(c);
             EXPECT(c, s.mzxid == z, "read behind write %#" PRIx64 " shows %#" PRIx64, z, s.mzxid);
             next_reply(c, first + 3 * i + 2);
@@ -582,7 +614,10 @@ static void *own_writer(void *context)
     return NULL;
 }
 
-/* ---- the watchers ------------------------------------------------------------------------------------ */
+/*
+ * ---- the watchers
+ * ------------------------------------------------------------------------------------
+ */
 
 /* Reads /inv with a one-shot watch, then without, until the event; everything must fit together. */
 static void *one_shot_watcher(void *context)
@@ -597,7 +632,8 @@ static void *one_shot_watcher(void *context)
             if (seen_k == atomic_load(&final_k) && armed)
                 return NULL;
             if (time(NULL) > limit) {
-                violation(c, "k is %" PRId64 ", the event for %lld never came", seen_k, atomic_load(&final_k));
+                violation(c, "k is %" PRId64 ", the event for %lld never came", seen_k,
+                          atomic_load(&final_k));
                 return NULL;
             }
         }
@@ -615,9 +651,10 @@ static void *one_shot_watcher(void *context)
                 take_i32(c);
                 take_bytes(c, path, sizeof path - 1);
                 EXPECT(c, armed, "an event without a watch");
-                EXPECT(c, type == EVENT_CHANGED && strcmp(path, "/inv") == 0, "event %d for %s", type, path);
-                EXPECT(c, !event_zxids || c->zxid > armed_zxid, "event of %#" PRIx64 " for a watch set at %#" PRIx64,
-                       c->zxid, armed_zxid);
+                EXPECT(c, type == EVENT_CHANGED && strcmp(path, "/inv") == 0, "event %d for %s",
+                       type, path);
+                EXPECT(c, !event_zxids || c->zxid > armed_zxid,
+                       "event of %#" PRIx64 " for a watch set at %#" PRIx64, c->zxid, armed_zxid);
                 event_zxid = c->zxid;
                 armed = false;
                 continue;
@@ -626,10 +663,12 @@ static void *one_shot_watcher(void *context)
             c->count++;
             struct view v;
             view_inv(c, &v);
-            EXPECT(c, !armed || v.k_mzxid == armed_mzxid, "a reply shows %#" PRIx64 " before the event for a watch set on %#" PRIx64,
+            EXPECT(c, !armed || v.k_mzxid == armed_mzxid,
+                   "a reply shows %#" PRIx64 " before the event for a watch set on %#" PRIx64,
                    v.k_mzxid, armed_mzxid);
-            EXPECT(c, v.k_mzxid >= event_zxid || !event_zxids, "after the event of %#" PRIx64 " a reply shows %#" PRIx64,
-                   event_zxid, v.k_mzxid);
+            EXPECT(c, v.k_mzxid >= event_zxid || !event_zxids,
+                   "after the event of %#" PRIx64 " a reply shows %#" PRIx64, event_zxid,
+                   v.k_mzxid);
             seen_k = v.k;
             if (arm)
                 armed = true, armed_mzxid = v.k_mzxid, armed_zxid = c->zxid;
@@ -654,18 +693,21 @@ static void recursive_event(struct conn *c, int64_t *k, int *step, int64_t *zxid
     if (*step == 5) {
         *step = 0;
         ++*k;
-        EXPECT(c, !event_zxids || c->zxid > *zxid, "events of zxid %#" PRIx64 " after %#" PRIx64, c->zxid, *zxid);
+        EXPECT(c, !event_zxids || c->zxid > *zxid, "events of zxid %#" PRIx64 " after %#" PRIx64,
+               c->zxid, *zxid);
     } else {
         EXPECT(c, !event_zxids || c->zxid == *zxid, "one multi's events with two zxids");
     }
     *zxid = c->zxid;
     switch (*step) {
     case 0:
-        EXPECT(c, type == EVENT_CHANGED && strcmp(path, "/inv") == 0, "event %d for %s", type, path);
+        EXPECT(c, type == EVENT_CHANGED && strcmp(path, "/inv") == 0, "event %d for %s", type,
+               path);
         break;
     case 1:
     case 2:
-        EXPECT(c, type == EVENT_CHANGED && strncmp(path, "/inv/c", 6) == 0, "event %d for %s", type, path);
+        EXPECT(c, type == EVENT_CHANGED && strncmp(path, "/inv/c", 6) == 0, "event %d for %s", type,
+               path);
         break;
     default:
         marker(want, sizeof want, *step == 3 ? *k : *k - 1);
@@ -693,7 +735,8 @@ static void *recursive_watcher(void *context)
             if (k == atomic_load(&final_k) && step == 5 && !waiting)
                 return NULL;
             if (time(NULL) > limit) {
-                violation(c, "the last event was for k %" PRId64 " of %lld", k, atomic_load(&final_k));
+                violation(c, "the last event was for k %" PRId64 " of %lld", k,
+                          atomic_load(&final_k));
                 return NULL;
             }
         }
@@ -707,10 +750,11 @@ static void *recursive_watcher(void *context)
             return NULL;
         }
         if (c->reply_xid == -1) {
-            EXPECT(c, !event_zxids || c->zxid > reply_zxid, "an event of %#" PRIx64 " behind a reply of %#" PRIx64, c->zxid,
-                   reply_zxid);
+            EXPECT(c, !event_zxids || c->zxid > reply_zxid,
+                   "an event of %#" PRIx64 " behind a reply of %#" PRIx64, c->zxid, reply_zxid);
             recursive_event(c, &k, &step, &zxid);
-            EXPECT(c, k == 0 || k > reply_k, "an event of multi %" PRId64 " behind a reply that shows %" PRId64, k, reply_k);
+            EXPECT(c, k == 0 || k > reply_k,
+                   "an event of multi %" PRId64 " behind a reply that shows %" PRId64, k, reply_k);
             continue;
         }
         c->count++;
@@ -722,8 +766,8 @@ static void *recursive_watcher(void *context)
         }
         struct view v;
         view_inv(c, &v);
-        EXPECT(c, k == 0 || (v.k == k && step == 5), "a reply shows multi %" PRId64 ", events are at %" PRId64 " step %d", v.k, k,
-               step);
+        EXPECT(c, k == 0 || (v.k == k && step == 5),
+               "a reply shows multi %" PRId64 ", events are at %" PRId64 " step %d", v.k, k, step);
         reply_k = v.k;
     }
 }
@@ -742,8 +786,12 @@ int main(int argc, char **argv)
         const char *name;
         void *(*run)(void *);
         int count;
-    } roles[] = {{"writer", writer, 1},         {"atomic", atomic_reader, 3},      {"burst", burst_reader, 4},
-                 {"own", own_writer, 3},        {"one-shot", one_shot_watcher, 4}, {"recursive", recursive_watcher, 3}};
+    } roles[] = {{"writer", writer, 1},
+                 {"atomic", atomic_reader, 3},
+                 {"burst", burst_reader, 4},
+                 {"own", own_writer, 3},
+                 {"one-shot", one_shot_watcher, 4},
+                 {"recursive", recursive_watcher, 3}};
     pthread_t threads[32];
     struct conn *conns[32];
     int total = 0;
@@ -766,7 +814,7 @@ int main(int argc, char **argv)
         EXPECT(conns[i], conns[i]->count >= 20, "only %" PRId64 " replies", conns[i]->count);
         replies += conns[i]->count;
     }
-    printf("ordering: %lld multis, %" PRId64 " replies, %lld checks, %lld violations\n", atomic_load(&final_k), replies,
-           atomic_load(&checks), atomic_load(&violations));
+    printf("ordering: %lld multis, %" PRId64 " replies, %lld checks, %lld violations\n",
+           atomic_load(&final_k), replies, atomic_load(&checks), atomic_load(&violations));
     return atomic_load(&violations) ? 1 : 0;
 }
