@@ -178,6 +178,16 @@ static void conn_enter_closed(struct core *core, struct conn *conn)
         op_free(op);
 }
 
+void conn_destroy_all(struct core *core)
+{
+    while (core->conns) {
+        struct conn *conn = core->conns;
+        conn_enter_closed(core, conn);
+        conn->session = NULL;
+        conn_free(core, conn);
+    }
+}
+
 void conn_detached(struct core *core, struct conn *conn)
 {
     CHECK(!conn->detached);
@@ -202,24 +212,27 @@ void conn_close(struct core *core, struct conn *conn, bool at_once)
     conn->backend->close(core, conn, at_once);
 }
 
-void conn_hangup(struct core *core, struct conn *conn)
-{
-    /*
-     * A four-letter word's client may have shut down its sending side: its answer still goes out.
-     */
-    if (conn->state == CONN_CLOSING && conn->out_bytes)
-        return;
-    if (conn->state == CONN_NEW && conn->input_closed && conn->ops_in_flight)
-        return; /* the word's text is still being made */
-    conn_close(core, conn, true);
-}
-
 static void conn_pause(struct core *core, struct conn *conn, bool paused)
 {
     if (conn->paused == paused || conn->state == CONN_CLOSED)
         return;
     conn->paused = paused;
     conn->backend->pause(core, conn, paused);
+}
+
+void conn_hangup(struct core *core, struct conn *conn)
+{
+    /*
+     * A four-letter word's client may have shut down its sending side: its answer still goes out.
+     */
+    bool answer_queued = conn->state == CONN_CLOSING && conn->out_bytes;
+    bool answer_made = conn->state == CONN_NEW && conn->input_closed && conn->ops_in_flight;
+    if (!answer_queued && !answer_made) {
+        conn_close(core, conn, true);
+        return;
+    }
+    /* Its end of input stays readable: looked at no more, or the core would spin on it. */
+    conn_pause(core, conn, true);
 }
 
 static bool conn_over_limits(const struct core *core, const struct conn *conn)

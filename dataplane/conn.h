@@ -229,6 +229,8 @@ struct op *conn_postpone(struct core *core, struct conn *conn, const struct opco
 void conn_burst_item_done(struct core *core, struct conn *conn);
 /** Connections in core->timed whose time is up are closed. Called about once a second. */
 void conn_sweep_timed(struct core *core);
+/** Free every connection as it is: the core's thread and the control core have ended. */
+void conn_destroy_all(struct core *core);
 /** End of turn: free what C2 allows. */
 void conn_sweep_dead(struct core *core);
 

@@ -240,6 +240,8 @@ static void connect_request(struct control *c, struct op *op)
 
 static void session_created(struct control *c, struct op *op)
 {
+    if (op->err)
+        return; /* no txn, no session: refused */
     struct session *s =
         session_open(c->sessions, op->session_id, op->timeout_ms, (int64_t)c->now_ms);
     if (!s)

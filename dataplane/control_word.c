@@ -167,8 +167,7 @@ static void format_dump(struct control *c, struct text_buffer *text, struct coll
 
 static void append_parts(struct text_buffer *text, const struct collect *part)
 {
-    text_append(text, "%.*s", (int)part->text.size,
-                part->text.size ? (const char *)part->text.data : "");
+    text_append_bytes(text, part->text.data, part->text.size);
 }
 
 static void format_collected(struct control *c, struct text_buffer *text, struct collect *part,

@@ -63,6 +63,10 @@ void core_destroy(struct core *core)
     struct op *op;
     while ((op = op_list_pop(&core->overflow)))
         op_free(op);
+    while (core->to_control.slots && (op = ring_pop(&core->to_control)))
+        op_free(op); /* came when the control core had ended */
+    if (core->watches)
+        conn_destroy_all(core);
     chunk_pool_free(&core->chunks);
     chunk_pool_free(&core->first_chunks);
     watch_table_destroy(core->watches);

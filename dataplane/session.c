@@ -177,8 +177,7 @@ static void session_look(struct session_table *t, struct session *s, int64_t now
     int64_t heard_ms = atomic_load_explicit(&s->heard_ms, memory_order_relaxed);
     int64_t bucket = expiry_bucket(t, heard_ms, s->timeout_ms);
     if (bucket * t->tick_ms <= now_ms) {
-        expire(ctx, s);
-        CHECK(!s->bucket_link);
+        expire(ctx, s); /* may free it */
         return;
     }
     bucket_unlink(s);

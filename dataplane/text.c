@@ -42,6 +42,19 @@ static bool text_reserve(struct text_buffer *b, size_t more)
     return true;
 }
 
+void text_append_bytes(struct text_buffer *b, const void *bytes, size_t size)
+{
+    if (b->full || size == 0)
+        return;
+    if (!text_reserve(b, size)) {
+        b->full = true;
+        return;
+    }
+    memcpy(b->data + b->size, bytes, size);
+    b->size += size;
+    b->data[b->size] = 0;
+}
+
 void text_append(struct text_buffer *b, const char *format, ...)
 {
     char small[512], *text = small;

@@ -27,6 +27,8 @@ void text_buffer_free(struct text_buffer *b);
 /** Append printf-like text. */
 __attribute__((format(printf, 2, 3))) void text_append(struct text_buffer *b, const char *format,
                                                        ...);
+/** Append bytes as they are, NULs too. */
+void text_append_bytes(struct text_buffer *b, const void *bytes, size_t size);
 /** Append a number as Java's Double.toString() prints one rounded to four decimals: "0.0",
  * "0.6881", "1.2E7". */
 void text_append_double(struct text_buffer *b, double number);

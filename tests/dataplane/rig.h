@@ -301,17 +301,6 @@ static inline void rig_settle(void)
     }
 }
 
-/* After a failed log some ops never come back, and their connections end with the process. */
-static inline void rig_free_stranded(struct core *core)
-{
-    for (struct conn *conn = core->conns, *next; conn; conn = next) {
-        next = conn->all_next;
-        auth_set_drop(conn->auth);
-        free(conn->input);
-        free(conn);
-    }
-}
-
 /** All clients go, everything is freed; what a connection leaves behind is an error. */
 static inline void rig_stop(void)
 {
@@ -335,7 +324,6 @@ static inline void rig_stop(void)
     }
     control_destroy(rig.server->control);
     for (unsigned i = 0; i < rig.server->core_count; i++) {
-        rig_free_stranded(rig.cores[i]);
         core_destroy(rig.cores[i]);
     }
     tree_destroy(rig.server->tree);
