@@ -11,10 +11,11 @@
 
 #include "tests/tree/tree_dump.h"
 
-#if defined(__has_feature)
-#define SANITIZER __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* GCC's own macros first: a header defines __has_feature to 0 for compilers without it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZER 1
+#elif defined(__clang__) && defined(__has_feature)
+#define SANITIZER __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #else
 #define SANITIZER 0
 #endif
