@@ -4,9 +4,7 @@
  * Four-letter words that need every core, or what only the control core knows: each core is asked
  * for its part, the parts are joined, the answer goes back to the core that asked.
  */
-#include <dirent.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "client/wire/check.h"
 #include "dataplane/control.h"
@@ -23,24 +21,13 @@ static void answer(struct control *c, struct op *op, struct text_buffer *text)
 
 /* --- words that the control core answers alone --- */
 
-/* Bytes of the files in a directory; ZooKeeper's `conf` and `dirs` count the same. */
+/* As ZooKeeper's `conf` and `dirs` count: every file of the directory. */
 static int64_t directory_bytes(const char *path)
 {
-    DIR *dir = opendir(path);
-    if (!dir)
-        return 0;
-    int64_t bytes = 0;
-    struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        struct stat st;
-        if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
-            bytes += st.st_size;
-    }
-    closedir(dir);
-    return bytes;
+    uint64_t bytes;
+    return storage_dir_bytes(storage_file(), path, &bytes) == 0 ? (int64_t)bytes : 0;
 }
 
-/* Only snapshots, or only logs, when both share a directory. */
 static void format_dirs(struct control *c, struct text_buffer *text)
 {
     const struct directory *d = &c->server->directory;
