@@ -28,6 +28,7 @@
 #define TAP_TCP_QUICKACK 12
 
 #define TAP_NAME "sengi0"
+#define TAP_SETTLE_MS_MAX 10000
 
 /* Linux's struct in6_ifreq; its header clashes with the C library's. */
 struct tap_in6_ifreq {
@@ -77,6 +78,21 @@ tap_address(int s, struct ifreq *ifr, uint32_t address)
     return ioctl(s, SIOCSIFNETMASK, ifr);
 }
 
+/* The kernel takes an address in steps of its own, without asking the wire (accept_dad) but in a
+ * worker thread; until then nobody can send from it. */
+static void
+tap_address_v6_settles(const struct in6_addr *address)
+{
+    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_addr = *address};
+    int s = socket(AF_INET6, SOCK_DGRAM, 0);
+    for (unsigned i = 0; i < TAP_SETTLE_MS_MAX; i++) {
+        if (bind(s, (struct sockaddr *)&in, sizeof in) == 0 || errno != EADDRNOTAVAIL)
+            break;
+        (void)poll(NULL, 0, 1);
+    }
+    close(s);
+}
+
 static void
 tap_address_v6(uint8_t host)
 {
@@ -84,11 +100,12 @@ tap_address_v6(uint8_t host)
     struct tap_in6_ifreq r = {.prefix_bits = 64, .index = (int)if_nametoindex(TAP_NAME)};
     r.addr.s6_addr[0] = 0xfd;
     r.addr.s6_addr[15] = host;
-    if (s >= 0) {
-        (void)ioctl(s, SIOCSIFADDR, &r); /* without IPv6 in the kernel the tests of it see no
-                                          * address and say so */
-        close(s);
-    }
+    if (s < 0)
+        return;
+    /* without IPv6 in the kernel the tests of it see no address and say so */
+    if (ioctl(s, SIOCSIFADDR, &r) == 0)
+        tap_address_v6_settles(&r.addr);
+    close(s);
 }
 
 /**
