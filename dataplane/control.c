@@ -114,18 +114,19 @@ static void control_retire(struct control *c)
 
 /* --- commit --- */
 
-static void remember_digests(struct control *c, const struct tree_txn *txns)
+static void note_txns(struct control *c, const struct tree_txn *txns)
 {
     for (const struct tree_txn *t = txns; t; t = t->next) {
         c->txns_since_snapshot++;
         digest_log_note(&c->digests, t->zxid, t->counters.digest);
+        control_walk_note(c, t);
     }
 }
 
 static void control_commit(struct control *c, zxid_t upto)
 {
     struct tree_txn *txns = tree_commit(c->tree, upto);
-    remember_digests(c, txns);
+    note_txns(c, txns);
     if (txns) {
         struct tree_txn **tail = &control_building(c)->txns;
         while (*tail)
@@ -449,6 +450,7 @@ int control_create(struct control **out, struct server *server, zxid_t last_zxid
     c->now_ms = server_now_us() / 1000;
     op_list_init(&c->stalled);
     op_list_init(&c->pending);
+    op_list_init(&c->walks_waiting);
     buffer_init(&c->reply, REPLY_BYTES_MAX / 2);
     buffer_init(&c->reap_paths, 64u << 20);
     c->own_waker.fd = -1;
@@ -524,6 +526,7 @@ void control_destroy(struct control *c)
         tree_snapshot_end(c->tree, &snapshot);
     destroy_ops(&c->stalled);
     destroy_ops(&c->pending);
+    destroy_ops(&c->walks_waiting);
     destroy_batches(c);
     for (int i = 0; i < LOG_BATCHES; i++)
         buffer_free(&c->batches[i].records);

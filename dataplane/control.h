@@ -41,14 +41,18 @@
 #define WINDOW_BYTES_MAX (48u << 20)
 /* Ops taken from one core's ring in one step, so that no core starves another. */
 #define STEP_OPS_MAX 1024
-/* Znodes that a step visits for getAllChildrenNumber before it goes on with other work. */
+/* Znodes that a step visits for all getAllChildrenNumber under way, before it goes on with other
+ * work. */
 #define WALK_STEP_NODES 2048
+/* Under way at a time; the others, at most one of each connection, wait for their turn. */
 #define WALKS_MAX 64
+static_assert(WALK_STEP_NODES / WALKS_MAX > 0, "each walk goes on in each step");
 
-/** A count of descendants under way, at a pinned zxid. */
+/** A count of descendants under way: a walk at a pinned zxid, and what was committed since. */
 struct walk {
     struct walk *next;
     struct op *op;
+    struct bytes path;     /* borrowed from op */
     struct store_walk *at;
     int32_t count;
 };
@@ -110,6 +114,7 @@ struct control {
 
     struct walk *walks;
     uint32_t walk_count;
+    struct op_list walks_waiting;
     struct collect *collects;
 
     struct digest_log digests; /* for the word `hash` */
@@ -161,6 +166,7 @@ int64_t control_reap_next_ms(const struct control *c);
 /** getAllChildrenNumber. control_walk.c */
 void control_walk_begin(struct control *c, struct op *op);
 bool control_walk_step(struct control *c);
+void control_walk_note(struct control *c, const struct tree_txn *txn);
 /** Four-letter words. control_word.c */
 void control_word(struct control *c, struct op *op);
 void control_word_collected(struct control *c, struct op *part);

@@ -245,41 +245,98 @@ static void the_reaper_keeps_its_pace(void **state)
 
 /* --- getAllChildrenNumber --- */
 
-static void a_count_goes_on_in_slices_at_its_zxid_while_writes_go_on(void **state)
+/* What the writer does in each round of a count: a node in front of the walk or behind it comes or
+ * goes, and the client that counts watches each. */
+static void change_below(struct rig_peer *writer, int round)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/d-%d", round); /* not below */
+    int32_t xid = send_create(writer, path, BYTES_NULL, 0);
+    if (round % 3 == 2) {
+        snprintf(path, sizeof path, "/d/n%d", 10000 + round);
+        xid = send_path_int(writer, OP_DELETE, path, -1);
+    } else {
+        snprintf(path, sizeof path, round % 3 ? "/d/z%d" : "/d/a%d", round);
+        xid = send_create(writer, path, BYTES_NULL, 0);
+    }
+    rig_turn(1);
+    (void)rig_control();
+    (void)rig_control();
+    rig_turn(1);
+    rig_turn(0);
+    for (int32_t i = xid - 1; i <= xid; i++) {
+        struct reply r;
+        assert_true(reply_next(writer, &r)); /* not held up by the count */
+        assert_int_equal(r.xid, i);
+        assert_int_equal(r.err, 0);
+    }
+}
+
+/* Frames that came since: events are counted. True: the reply is there. */
+static bool await_count(struct rig_peer *p, zxid_t *seen, int *events, struct reply *r)
+{
+    while (reply_next(p, r)) {
+        assert_true(r->zxid >= *seen);
+        *seen = r->zxid;
+        if (r->xid != -1)
+            return true;
+        ++*events;
+    }
+    return false;
+}
+
+/* A count takes many steps; its answer is of the state that the events before it have told of
+ * (G3). */
+static void a_count_goes_on_in_slices_and_holds_for_its_own_zxid(void **state)
 {
     (void)state;
-    enum { NODES = WALK_STEP_NODES * 5 };
+    enum { NODES = WALK_STEP_NODES * 6 };
     struct rig_peer *p = rig_client(0), *writer = rig_client(1);
     char path[32];
     create(p, "/d", 0);
-    for (int i = 0; i < NODES; i++) {
+    for (int i = 10000; i < 10000 + NODES; i++) {
         snprintf(path, sizeof path, "/d/n%d", i);
         send_create(p, path, BYTES_NULL, 0);
     }
+    send_path_int(p, OP_ADD_WATCH, "/d", 1);
     rig_settle();
     p->looked = p->got.size;
     int32_t count = send_path(p, OP_GET_ALL_CHILDREN_NUMBER, "/d");
     rig_turn(0);
-    int steps = 0;
+    int steps = 0, events = 0;
+    zxid_t seen = 0;
     struct reply r = {0};
-    while (!reply_next(p, &r)) {
-        snprintf(path, sizeof path, "/d/late%d", steps);
-        int32_t xid = send_create(writer, path, BYTES_NULL, 0);
-        rig_turn(1);
-        (void)rig_control();
-        (void)rig_control();
-        rig_turn(1);
-        rig_turn(0);
-        struct reply w;
-        assert_true(reply_next(writer, &w)); /* not held up by the count */
-        assert_int_equal(w.xid, xid);
-        assert_int_equal(w.err, 0);
-        assert_true(++steps < 100);
+    while (!await_count(p, &seen, &events, &r)) {
+        change_below(writer, steps++);
+        assert_true(steps < 100);
     }
-    assert_true(steps > 1);
+    assert_true(steps > 3);
     assert_int_equal(r.xid, count);
-    assert_int_equal(be32_load(r.body.data), NODES);
+    int gone = events / 3;
+    assert_int_equal(be32_load(r.body.data), NODES + (events - gone) - gone);
     assert_int_equal(rig.server->control->walk_count, 0);
+}
+
+static void more_counts_than_go_on_at_a_time_wait_for_their_turn(void **state)
+{
+    (void)state;
+    enum { CLIENTS = WALKS_MAX + 10 };
+    struct rig_peer *p[CLIENTS];
+    int32_t xid[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++)
+        p[i] = rig_client((unsigned)i % 2);
+    create(p[0], "/a", 0);
+    create(p[0], "/a/b", 0);
+    for (int i = 0; i < CLIENTS; i++)
+        xid[i] = send_path(p[i], OP_GET_ALL_CHILDREN_NUMBER, "/a");
+    rig_turn(0);
+    rig_turn(1);
+    (void)rig_control();
+    for (int i = 0; i < CLIENTS; i++) {
+        struct reply r = reply_of(p[i], xid[i]);
+        assert_int_equal(r.err, 0);
+        assert_int_equal(be32_load(r.body.data), 1);
+    }
 }
 
 static void a_count_whose_client_went_away_ends_and_leaves_nothing(void **state)
@@ -365,7 +422,8 @@ int main(void)
         TEST(a_write_of_the_old_connection_is_not_done_after_the_session_moved),
         TEST(an_emptied_container_and_an_old_ttl_znode_are_removed_after_the_interval),
         TEST(the_reaper_keeps_its_pace),
-        TEST(a_count_goes_on_in_slices_at_its_zxid_while_writes_go_on),
+        TEST(a_count_goes_on_in_slices_and_holds_for_its_own_zxid),
+        TEST(more_counts_than_go_on_at_a_time_wait_for_their_turn),
         TEST(a_count_whose_client_went_away_ends_and_leaves_nothing),
         TEST(after_a_failed_flush_nothing_is_acknowledged_and_the_server_stops),
         TEST(stopping_answers_what_is_in_flight_and_looks_at_nothing_new),
