@@ -230,26 +230,27 @@ static void multi_read_one(struct core *core, struct conn *conn, const struct mu
         children_copy(v->children, names);
 }
 
+/* A null path, or an operation that is no read, ends it with -5; what was read so far is sent all
+ * the same (client-protocol.md section 4.4). */
 static void serve_multi_read(struct core *core, struct burst_item *item)
 {
-    bool read_kind;
     struct buffer *out = &core->scratch;
     out->size = 0;
     out->failed = false;
-    int32_t count = multi_count(item->request.body, &read_kind);
-    if (count > 0 && !read_kind) {
-        reply_error(core, item, ZK_MARSHALLINGERROR);
-        return;
-    }
     struct jute_reader r = jute_reader_of(item->request.body.data, item->request.body.size);
     struct multi_op one;
-    while (!out->failed && multi_next(&r, &one))
-        multi_read_one(core, item->conn, &one, out);
+    int32_t err = ZK_OK;
+    while (!err && !out->failed && multi_next(&r, &one)) {
+        if (!one.asked->in_multi_read || !one.request.path.data)
+            err = ZK_MARSHALLINGERROR;
+        else
+            multi_read_one(core, item->conn, &one, out);
+    }
     multi_header(out, -1, true, -1);
     if (out->failed)
         reply_error(core, item, ZK_MARSHALLINGERROR);
     else
-        conn_reply(core, item->conn, item->xid, core->visible, ZK_OK, out->data, out->size);
+        conn_reply(core, item->conn, item->xid, core->visible, err, out->data, out->size);
     if (out->capacity > OUTPUT_PAUSE_BYTES)
         buffer_free(out);
 }
@@ -273,18 +274,6 @@ static void serve_read(struct core *core, struct burst_item *item)
     }
 }
 
-/*
- * A multiRead that cannot be decoded has a body all the same: the end marker (client-protocol.md
- * 4.4).
- */
-static void reply_malformed(struct core *core, struct burst_item *item)
-{
-    static const uint8_t end[] = {0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff};
-    bool multi = item->info->number == OP_MULTI_READ;
-    conn_reply(core, item->conn, item->xid, core->visible, ZK_MARSHALLINGERROR, end,
-               multi ? sizeof end : 0);
-}
-
 void serve_item(struct core *core, struct burst_item *item)
 {
     const struct opcode_info *info = item->info;
@@ -293,7 +282,7 @@ void serve_item(struct core *core, struct burst_item *item)
     if (UNLIKELY(!info || info->class == CLASS_CONN || info->number == OP_WHO_AM_I))
         serve_conn_item(core, item);
     else if (UNLIKELY(!item->well_formed))
-        reply_malformed(core, item);
+        reply_error(core, item, ZK_MARSHALLINGERROR);
     else if (LIKELY(info->class == CLASS_READ))
         serve_read(core, item);
     else

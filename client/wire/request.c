@@ -198,14 +198,18 @@ static bool multi_read(struct jute_reader *r, struct multi_op *out)
     return !r->failed;
 }
 
+/* Only a multiRead gets past here with a null path or with writes: it breaks off there, and its
+ * answer shows how far it came (client-protocol.md section 4.4). */
 DECODER(multi)
 {
     (void)out;
-    bool reads = op->number == OP_MULTI_READ;
+    bool lenient = op->number == OP_MULTI_READ, reads = lenient;
     struct multi_op part;
-    while (multi_read(r, &part)) {
+    for (bool first = true; multi_read(r, &part); first = false) {
+        if (first && lenient)
+            reads = part.asked->in_multi_read;
         bool fits = reads ? part.asked->in_multi_read : part.asked->in_multi;
-        if (!fits || !part.request.path.data) { /* a null path: Additions 1 */
+        if (!fits || (!lenient && !part.request.path.data)) { /* a null path: Additions 1 */
             r->failed = true;
             return;
         }

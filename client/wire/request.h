@@ -61,7 +61,8 @@ struct request {
  * @return 0; ZK_MARSHALLINGERROR when the record ends early, has a bad length or a bad count.
  *         Vector bodies of setWatches and the operations of a multi are checked here once, so that
  *         their iterators cannot fail. A multi of the wrong kind, of mixed kinds, with a bad create
- *         flag or a null ACL vector does not decode either; nor does a multiRead with a null path.
+ *         flag, a null path or a null ACL vector does not decode either. A multiRead may name null
+ *         paths, or nothing but writes: refused when it is served.
  * Context: any thread; no allocation. A null ACL vector of a single create or setACL is kept as
  * count -1.
  */
@@ -75,7 +76,7 @@ struct multi_op {
      * creates as 15. */
     const struct opcode_info *op;
     const struct opcode_info *asked; /* the opcode in the MultiHeader */
-    /* a null path is possible in a multi, never in a multiRead */
+    /* a null path is possible in a multiRead, never in a multi */
     struct request request;
 };
 

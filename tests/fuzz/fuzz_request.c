@@ -24,7 +24,8 @@ static void multi_walk(const struct opcode_info *op, struct bytes body)
     bool reads;
     int32_t count = multi_count(body, &reads);
     while (multi_next(&r, &part)) {
-        CHECK(part.op && (op->number == OP_MULTI ? part.op->in_multi : part.op->in_multi_read));
+        CHECK(part.op && (part.op->in_multi_read == reads) && (part.op->in_multi != reads));
+        CHECK(op->number == OP_MULTI_READ || (!reads && part.request.path.data));
         if (part.request.acl.raw.data)
             acl_walk(part.request.acl);
         count--;

@@ -287,9 +287,14 @@ class Generator:
         for _ in range(self.one(0, 1, 2, 3, 6)):
             path = self.path() or '/none'
             ops.append((self.one(w.GETDATA, w.GETCHILDREN), w.path_watch(path, self.rng.random() < 0.3), path))
-        if self.rng.random() < 0.05:
+        x = self.rng.random()
+        if x < 0.06:
             ops.append(self.one((w.SETDATA, w.set_data('/', b''), '/'), (w.EXISTS, w.path_watch('/'), '/'),
-                                (w.GETDATA, w.path_watch(None), None)))
+                                (w.GETDATA, w.path_watch(None), None), (w.GETCHILDREN, w.path_watch(None), None)))
+            self.rng.shuffle(ops)
+        elif x < 0.08:
+            ops = [self.multi_op() for _ in range(self.one(1, 2, 3))]
+            ops = [op for op in ops if op[0] in (w.SETDATA, w.DELETE, w.CHECK) and op[2] is not None]
         return Req(w.MULTIREAD, w.multi([(t, b) for t, b, _ in ops]), None, 'multiRead', ops=ops)
 
     def quota_op(self):

@@ -21,8 +21,6 @@ TABLE = {
     'check-watches-of-others': ('checkWatches finds the watches of other connections too', 'its own only'),
     'multi-null-acl': ('a null ACL list in a multi fails its operation: -114', 'it fails the decoding: -5'),
     'multi-create-flags': ('unknown flags of a create in a multi fail its operation: -8', 'they fail the decoding: -5'),
-    'multi-read-error-body': ('a multiRead that breaks off with -5 carries the results so far',
-                              'the same in 3.9; Sengi sends no body, which no client reads'),
     'connection-stays': ('now and then a connection that is to be closed stays open (a race)', 'closed'),
     'check-watches-odd-path': ('checkWatches of null or of a path that does not begin with "/": -5', '-121'),
     'undecodable-write-takes-zxid': ('a write whose body does not decode takes a zxid',
@@ -96,8 +94,6 @@ def explain_reply(request, reference, ours, modes):
         odd = request.path is None or not (request.path if isinstance(request.path, str) else '/').startswith('/')
         if odd and reference[3] == -5 and ours[3] == -121:
             return 'check-watches-odd-path'
-    if request.op == w.MULTIREAD and reference[2:4] == ours[2:4] and ours[3] == -5 and ours[5] == b'':
-        return 'multi-read-error-body'
     if request.op == w.CHECKWATCHES and reference[2] == ours[2] and reference[3] == 0 and ours[3] == -121:
         return 'check-watches-of-others'
     if request.op == w.MULTI and ours[3] == -5 and request.text == 'multi':
