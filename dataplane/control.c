@@ -11,6 +11,9 @@
 
 /* Owners without a session that are closed at one start; the rest at the next. */
 #define ORPHANS_MAX 4096
+/* Between flushes that compete with reads: times the CPU time of the last one, and at most. */
+#define FLUSH_REST 31
+#define FLUSH_REST_US_MAX 4000
 
 /* --- publication --- */
 
@@ -166,6 +169,8 @@ static void log_results(struct control *c)
     struct log_batch *batch;
     while ((batch = logwriter_done(c->logwriter))) {
         c->log_busy--;
+        uint64_t rest_us = (uint64_t)batch->cpu_us * FLUSH_REST;
+        c->flush_next_us = c->now_us + (rest_us < FLUSH_REST_US_MAX ? rest_us : FLUSH_REST_US_MAX);
         note_ms(&c->fsync_ms, batch->flush_us / 1000);
         if (batch->flush_us / 1000 > (uint32_t)c->server->config.fsync_warning_threshold_ms)
             LOG_LIMITED(LOG_LEVEL_WARN, 1, "writing the transaction log took %u ms",
@@ -187,9 +192,23 @@ static void log_results(struct control *c)
     }
 }
 
+static bool log_wanted(const struct control *c)
+{
+    return !c->log_busy && (c->filling->records.size || c->filling->roll) && !c->failed;
+}
+
+/* Given one CPU, a flush takes it from the reads. While they want all of it, records gather until
+ * what the last flush took is small against the time since. Nobody waits for a clock: a turn
+ * without input ends the wait. */
+static bool log_gathers(const struct control *c)
+{
+    return c->server->one_thread && log_wanted(c) && !c->server->cores[0]->idle &&
+           c->now_us < c->flush_next_us && !c->stalled.count && !c->filling->roll;
+}
+
 static void log_submit(struct control *c)
 {
-    if (c->log_busy || !c->filling || (!c->filling->records.size && !c->filling->roll) || c->failed)
+    if (!log_wanted(c) || log_gathers(c))
         return;
     c->log_busy++;
     logwriter_submit(c->logwriter, c->filling);
@@ -290,7 +309,8 @@ static void stop_when_idle(struct control *c)
 
 bool control_step(struct control *c)
 {
-    c->now_ms = server_now_us() / 1000;
+    c->now_us = server_now_us();
+    c->now_ms = c->now_us / 1000;
     log_results(c);
     control_unstall(c);
     take_ops(c);
@@ -307,7 +327,7 @@ bool control_step(struct control *c)
     control_retire(c);
     if (c->failed)
         atomic_store_explicit(&c->server->stop_requested, true, memory_order_release);
-    return more || control_has_work(c);
+    return more || log_gathers(c) || control_has_work(c);
 }
 
 bool control_has_work(struct control *c)

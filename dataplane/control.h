@@ -119,7 +119,8 @@ struct control {
 
     struct digest_log digests; /* for the word `hash` */
 
-    uint64_t now_ms; /* monotonic, read once per step */
+    uint64_t now_us, now_ms; /* monotonic, read once per step */
+    uint64_t flush_next_us;  /* not before, while there is other work for the only CPU */
     int64_t tick_next_ms;
     bool stopping, failed;
 

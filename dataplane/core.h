@@ -91,6 +91,7 @@ struct core {
     _Alignas(64) zxid_t visible; /* V of this turn */
     uint64_t now_us, now_ms;     /* monotonic, read once per turn */
     uint32_t burst_count;
+    bool idle;     /* this turn brought no input */
     bool pushed;   /* something went to control in this turn */
     bool draining; /* the server is stopping: no more input is looked at */
     bool stopping; /* OP_STOP came: leave the loop when output is flushed */

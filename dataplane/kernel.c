@@ -406,6 +406,7 @@ void kernel_turn(struct kernel *k, int timeout_ms)
     struct epoll_event events[EVENTS_MAX];
     bool accepting = false;
     int count = wait_events(k, events, timeout_ms);
+    k->core->idle = count <= 0;
     take_events(k, events, count, &accepting);
     core_begin_turn(k->core);
     if (k->core->draining)

@@ -8,7 +8,8 @@
  *   control <--ring-- batch k-1: durable, or the error that ends the log
  *
  * Group commit without a timer: a batch is whatever was prepared while the one before it was being
- * flushed.
+ * flushed, and longer only while reads want the CPU that the flush would take (log_submit() in
+ * control.c).
  */
 #ifndef SENGI_DATAPLANE_LOGWRITER_H
 #define SENGI_DATAPLANE_LOGWRITER_H
@@ -31,6 +32,7 @@ struct log_batch {
     /* filled in by the log thread */
     int err;               /* PERSIST_* */
     uint32_t flush_us;
+    uint32_t cpu_us;       /* of the log thread, for this batch */
     uint64_t log_bytes;    /* written since the last roll, padding included */
 };
 

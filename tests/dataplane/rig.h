@@ -248,6 +248,7 @@ static inline void rig_turn(unsigned index)
 {
     struct core *core = rig.cores[index];
     core_begin_turn(core);
+    core->idle = true;
     size_t used[256] = {0};
     unsigned i = 0;
     for (struct rig_peer *p = rig.peers; p; p = p->next, i++)
@@ -258,6 +259,7 @@ static inline void rig_turn(unsigned index)
             }
             CHECK(i < 256);
             used[i] = rig_input(p);
+            core->idle &= used[i] == 0;
         }
     core_end_turn(core);
     /* Input stays where it is until the burst has been served. */

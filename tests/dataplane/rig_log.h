@@ -7,6 +7,7 @@
  *   rig_log.held      batches wait until rig_log_step(); else they are done as soon as they are
  *                     handed over
  *   rig_log.fail      the next batch and all behind it fail
+ *   rig_log.cpu_us    what a batch costs the log thread
  *   rig_log.memory    nothing is written; else the real files are, as logwriter.c does
  *
  * With RIG_LOG_THREAD defined the real log thread runs, and a step of the control core waits for
@@ -24,6 +25,7 @@
 
 static struct {
     bool held, fail, memory;
+    uint32_t cpu_us;
     uint64_t batches, records_bytes; /* done so far */
     struct logwriter *writer;
 } rig_log;
@@ -107,6 +109,7 @@ static inline bool rig_log_step(void)
     memmove(w->submitted, w->submitted + 1, w->submitted_count * sizeof w->submitted[0]);
     batch->err = rig_log_write(w, batch);
     batch->flush_us = 0;
+    batch->cpu_us = rig_log.cpu_us;
     rig_log.batches++;
     rig_log.records_bytes += batch->records.size;
     CHECK(w->done_count < LOG_BATCHES);

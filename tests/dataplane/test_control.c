@@ -122,6 +122,45 @@ static void nothing_is_answered_before_it_is_on_disk(void **state)
     assert_true(connected(late));
 }
 
+/* Goal: with one CPU, flushes and reads share it fairly: writes of a core that never runs dry are
+ * flushed together, but a core with nothing else to do flushes at once, and no write waits for
+ * ever. */
+static void writes_gather_while_reads_want_the_only_cpu(void **state)
+{
+    (void)state;
+    struct rig_peer *writer = rig_client(0), *reader = rig_client(0);
+    struct control *c = rig.server->control;
+    create(writer, "/a", 0);
+    rig.server->one_thread = true;
+    rig_log.cpu_us = 50;
+    int32_t xid = send_set(writer, "/a", BYTES_NULL, -1);
+    assert_int_equal(reply_of(writer, xid).err, 0); /* nothing flushed shortly before */
+    uint64_t batches = rig_log.batches;
+    for (int i = 0; i < 10; i++) {
+        send_set(writer, "/a", BYTES_NULL, -1);
+        send_read(reader, OP_EXISTS, "/a", false);
+        rig_turn(0);
+        assert_true(rig_control()); /* to be called again: the batch waits without a timer */
+    }
+    assert_int_equal(rig_log.batches, batches);
+    assert_int_equal(c->pending.count, 10);
+    rig_turn(0); /* no input: nobody else wants the CPU */
+    rig_control();
+    assert_int_equal(rig_log.batches, batches + 1);
+    rig_settle();
+    assert_int_equal(c->pending.count, 0);
+    send_set(writer, "/a", BYTES_NULL, -1);
+    rig_turn(0);
+    rig_control();
+    assert_int_equal(rig_log.batches, batches + 1);
+    rig_clock_advance_ms(50); /* long since the last flush */
+    send_read(reader, OP_EXISTS, "/a", false);
+    rig_turn(0);
+    rig_control();
+    assert_int_equal(rig_log.batches, batches + 2);
+    rig.server->one_thread = false;
+}
+
 /* --- sessions --- */
 
 static void a_silent_session_expires_with_its_ephemerals_and_its_connection(void **state)
@@ -417,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_does_not_fit_into_the_window_waits_and_keeps_its_order),
         TEST(nothing_is_answered_before_it_is_on_disk),
+        TEST(writes_gather_while_reads_want_the_only_cpu),
         TEST(a_silent_session_expires_with_its_ephemerals_and_its_connection),
         TEST(a_session_without_a_connection_expires_too),
         TEST(a_write_of_the_old_connection_is_not_done_after_the_session_moved),
