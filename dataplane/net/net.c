@@ -44,6 +44,7 @@ config_fill(struct net_config *c)
     if (c->limits.reassembly_bytes_total == 0)
         c->limits.reassembly_bytes_total = c->limits.buffers_bytes_max / 4;
     default_u32(&c->times.rto_min_ms, 5);
+    default_u32(&c->times.rto_min_late_ms, 200);
     default_u32(&c->times.rto_max_ms, 60000);
     default_u32(&c->times.syn_rto_ms, 1000);
     default_u32(&c->times.delayed_ack_ms, 20);

@@ -48,8 +48,9 @@
  * Where the rules come from: RFC 9293 (TCP), 7323 (scale, timestamps), 6298 (RTO), 5681/6582/6675
  * (congestion, NewReno, SACK), 2018, 8985 section 7 (tail loss probe), 5961 (blind attacks), 6528
  * (ISN), 4987 (SYN cookies), 6691 (MSS), 6191 and 1337 (TIME-WAIT), 1122, 826, 4861, 792, 4443,
- * 1191/8201 with 5927. Ours differs: RTO floor of 5 ms and a probe before every RTO (see
- * rto_min_ms), no urgent data, no Fast Open, no Nagle, IP fragments and options refused.
+ * 1191/8201 with 5927. Ours differs: RTO floor of 5 ms, 200 ms towards a peer that
+ * delays its ACKs, and a probe before every RTO (see rto_min_ms), no urgent data, no Fast Open, no
+ * Nagle, IP fragments and options refused.
  */
 #ifndef SENGI_DATAPLANE_NET_NET_H
 #define SENGI_DATAPLANE_NET_NET_H
@@ -106,6 +107,9 @@ struct net_times {
      * RTO; peers answer a duplicate at once, so that the low floor does not collapse the window of
      * a peer that merely delays its ACK. */
     uint32_t rto_min_ms;
+    /* [200]. Stands in for rto_min_ms towards a peer that was seen to hold an ACK back for longer
+     * than that: RFC 8985's WCDelAckT, and what Linux waits in any case. */
+    uint32_t rto_min_late_ms;
     uint32_t rto_max_ms;       /* [60000] */
     uint32_t syn_rto_ms;       /* first retransmission of SYN and SYN-ACK [1000] */
     uint32_t delayed_ack_ms;   /* [20]; at most 500 */

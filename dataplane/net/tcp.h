@@ -80,6 +80,7 @@ enum tcp_flag {
     F_CWND_LIMITED = 1 << 24, /* cwnd, not the application, held data back since the last ACK */
     F_WSCALE = 1 << 25,    /* window scaling offered or agreed */
     F_WRITABLE_DUE = 1 << 26, /* the buffer pool was empty: ask again at delack_due */
+    F_ACKS_LATE = 1 << 27, /* the peer held an ACK back for longer than rto_min_ms: no hurry */
 };
 
 /** What rtx_due stands for. */
@@ -287,6 +288,12 @@ void tcp_accept_syn(struct net *net, const struct segment *seg, uint32_t isn);
 bool tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg);
 void tcp_rtt_sample(struct net_conn *c, uint32_t rtt_us);
 uint32_t tcp_rto_ms(const struct net *net, const struct net_conn *c);
+/** No probe and no RTO comes before this. */
+static inline uint32_t
+tcp_rto_min_ms(const struct net_times *times, const struct net_conn *c)
+{
+    return LIKELY(!(c->flags & F_ACKS_LATE)) ? times->rto_min_ms : times->rto_min_late_ms;
+}
 uint32_t tcp_window_initial(const struct net_conn *c);
 void tcp_loss_enter(struct net *net, struct net_conn *c);
 /** RFC 5681 (4): half the flight, at least two segments. */

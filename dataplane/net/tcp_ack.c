@@ -58,8 +58,9 @@ tcp_rto_ms(const struct net *net, const struct net_conn *c)
         /* G, the clock's granularity */
         uint32_t spread = c->rttvar_us4 > 1000 ? c->rttvar_us4 : 1000;
         rto = (c->srtt_us8 / 8 + spread + 999) / 1000;
-        if (rto < times->rto_min_ms)
-            rto = times->rto_min_ms;
+        uint32_t rto_min = tcp_rto_min_ms(times, c);
+        if (rto < rto_min)
+            rto = rto_min;
     }
     rto <<= c->backoff;
     return rto < times->rto_max_ms ? (uint32_t)rto : times->rto_max_ms;
@@ -131,7 +132,8 @@ tcp_loss_enter(struct net *net, struct net_conn *c)
 
 /*
  * RFC 8985 7.4: an ACK beyond the probe without a duplicate report means that the probe repaired a
- * loss.
+ * loss. With one, the peer had it all and was holding its ACK back, as it will do again: towards a
+ * client that asks now and then, every reply would go out twice.
  */
 static void
 probe_judge(struct net_conn *c, uint32_t ack, bool dsack)
@@ -140,7 +142,9 @@ probe_judge(struct net_conn *c, uint32_t ack, bool dsack)
         return;
     if (ack == c->rtx_next && !dsack && (c->flags & F_PROBE_OLD))
         return; /* original or probe? the next ACK tells */
-    if (!dsack && (c->flags & F_PROBE_OLD)) {
+    if (dsack && (c->flags & F_PROBE_OLD)) {
+        c->flags |= F_ACKS_LATE;
+    } else if (c->flags & F_PROBE_OLD) {
         c->ssthresh = tcp_half_flight(c);
         if (c->cwnd > c->ssthresh)
             c->cwnd = c->ssthresh;
@@ -231,10 +235,20 @@ ack_new(struct net *net, struct net_conn *c, const struct segment *seg, bool dsa
     return c->state != TCP_CLOSED;
 }
 
+/* An ACK that rides on the next request came at once: the peer is in a conversation again. */
+static void
+late_acks_forget(const struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    if (seg->tsecr && tcp_timestamp(net, c) - seg->tsecr < net->config.times.rto_min_ms)
+        c->flags &= ~F_ACKS_LATE;
+}
+
 void
 tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg)
 {
     rtt_measure(net, c, seg);
+    if (UNLIKELY(c->flags & F_ACKS_LATE))
+        late_acks_forget(net, c, seg);
     c->backoff = 0;
     c->snd_una = seg->ack;
     tcp_queue_trim(net, c, seg->ack);

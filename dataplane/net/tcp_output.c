@@ -459,7 +459,7 @@ tcp_rearm(struct net *net, struct net_conn *c)
 
     if (c->rtx != RTX_NONE || (c->snd_una == c->snd_nxt && !waiting))
         return;
-    uint32_t rto_min = net->config.times.rto_min_ms, rto;
+    uint32_t rto_min = tcp_rto_min_ms(&net->config.times, c), rto;
     if (c->snd_una != c->snd_nxt && probe_wanted(c)) { /* RFC 8985 7.2: 2 SRTT, not beyond the
                                                         * RTO */
         c->rtx = RTX_PROBE;
