@@ -19,7 +19,11 @@
 #include "bench/inprocess.h"
 #include "bench/tcp_pair.h"
 #include "client/wire/check.h"
+#include "dataplane/server.h"
 #include "tree/reader.h"
+
+extern const char *malloc_conf; /* the server's heap, as in dataplane/main.c */
+const char *malloc_conf = SERVER_MALLOC_CONF;
 
 #define ZNODES 10000
 #define DATA_BYTES 100
@@ -27,6 +31,9 @@
 #define ROUNDS 7
 #define ROUND_TURNS 4000
 #define IDLE_PASS_TURNS 20000
+/* Before each pass, 300 ms of virtual time: deadlines left by the pass before are over, and each
+ * read of this one pays for the ACK and the deadline of an earlier read. */
+#define IDLE_LEAD_TURNS 15000
 
 static struct tcp_pair *pair_new(struct server *server, uint16_t core, uint32_t connections)
 {
@@ -138,11 +145,16 @@ static int compare_cores(uint64_t a, uint64_t b)
 
 /* ---- idle connections ---- */
 
-/* ns of the server per read, each turn BURST of the first `among` connections at random. */
-static double serve_among(struct tcp_pair *p, uint32_t among, uint64_t *random)
+struct pass {
+    double ns; /* of the server, per read */
+    double frames_in, frames_out; /* per read: more than one is delayed ACKs and probes */
+};
+
+/* Each turn BURST of the first `among` connections at random. @return ns of the server. */
+static uint64_t serve_turns(struct tcp_pair *p, uint32_t among, uint64_t *random, uint32_t turns)
 {
     uint64_t serve_ns = 0;
-    for (int i = 0; i < IDLE_PASS_TURNS; i++) {
+    for (uint32_t i = 0; i < turns; i++) {
         for (uint32_t c = 0; c < BURST; c++)
             tcp_pair_ask(p, among == BURST ? c : (uint32_t)(znodes_random(random) % among), 1);
         tcp_pair_hear(p);
@@ -150,7 +162,19 @@ static double serve_among(struct tcp_pair *p, uint32_t among, uint64_t *random)
         tcp_pair_serve(p);
         serve_ns += clock_ns() - start_ns;
     }
-    return (double)serve_ns / ((double)IDLE_PASS_TURNS * BURST);
+    return serve_ns;
+}
+
+static struct pass serve_among(struct tcp_pair *p, uint32_t among, uint64_t *random)
+{
+    const double reads = (double)IDLE_PASS_TURNS * BURST;
+    uint64_t in_before, out_before, in, out;
+    (void)serve_turns(p, among, random, IDLE_LEAD_TURNS);
+    tcp_pair_frames(p, &in_before, &out_before);
+    uint64_t ns = serve_turns(p, among, random, IDLE_PASS_TURNS);
+    tcp_pair_frames(p, &in, &out);
+    return (struct pass){(double)ns / reads, (double)(in - in_before) / reads,
+                         (double)(out - out_before) / reads};
 }
 
 static int measure_idle(uint32_t connections)
@@ -162,10 +186,12 @@ static int measure_idle(uint32_t connections)
            (double)tcp_pair_server_bytes(p) / connections);
     double ratios[ROUNDS];
     for (int r = 0; r < ROUNDS; r++) {
-        double few = serve_among(p, BURST, &random), all = serve_among(p, connections, &random);
-        ratios[r] = few / all;
-        printf("round %d: %.0f ns per read among %d connections, %.0f among all\n", r + 1, few,
-               BURST, all);
+        struct pass few = serve_among(p, BURST, &random);
+        struct pass all = serve_among(p, connections, &random);
+        ratios[r] = few.ns / all.ns;
+        printf("round %d: %.0f ns per read among %d connections, %.0f among all (frames per read:"
+               " %.2f in, %.2f out)\n",
+               r + 1, few.ns, BURST, all.ns, all.frames_in, all.frames_out);
     }
     printf("{\"bytes\":%.1f,\"ratios\":[", (double)tcp_pair_server_bytes(p) / connections);
     for (int r = 0; r < ROUNDS; r++)

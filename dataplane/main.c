@@ -14,11 +14,8 @@
 #define PORT NULL
 #endif
 
-/*
- * jemalloc's settings (techniques.md section 1.3): purge in the background, never on a data core.
- */
-extern const char *malloc_conf;
-const char *malloc_conf = "background_thread:true,metadata_thp:auto,thp:always,dirty_decay_ms:5000";
+extern const char *malloc_conf; /* jemalloc's */
+const char *malloc_conf = SERVER_MALLOC_CONF;
 
 static void say(void *context, enum config_line kind, const char *text)
 {

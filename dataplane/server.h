@@ -27,6 +27,14 @@
 struct control;
 struct peer_counts;
 
+/*
+ * jemalloc's settings (techniques.md section 1.3): purge in the background, never on a data core.
+ * Transparent huge pages where the kernel has them on "madvise" or "always": connections by the
+ * million, like the tree, are each a TLB miss otherwise.
+ */
+#define SERVER_MALLOC_CONF \
+    "background_thread:true,metadata_thp:auto,thp:always,dirty_decay_ms:5000"
+
 /**
  * A poller of a second kind that shares the data cores' work: the DPDK port. Set by main(), NULL
  * without.
