@@ -128,22 +128,53 @@ static int run_threads(struct server *s, struct core_thread *threads)
 
 /* --- signals --- */
 
-static struct server *signalled;
+/*
+ * A signal may come at any time and on any thread, also while the server is taken apart:
+ *
+ *      on_stop_signal()                        forget_signals()
+ *      handlers + 1          (G0)              signalled = NULL       (G2)
+ *      signalled NULL? leave (G1)              handlers != 0? wait    (G3)
+ *      touch the server
+ *      handlers - 1
+ *
+ * Each side stores before it loads what the other stores, sequentially consistent: not both can
+ * miss the other. On the thread that takes the server apart a handler has ended before that goes
+ * on.
+ */
+static struct server *_Atomic signalled;
+static _Atomic unsigned handlers;
+
+static void stop_from_signal(struct server *s)
+{
+    atomic_store_explicit(&s->stop_requested, true, memory_order_release);
+    waker_wake(s->control->waker);
+    for (unsigned i = 0; i < s->core_count; i++)
+        waker_wake(&s->cores[i]->waker);
+}
 
 static void on_stop_signal(int number)
 {
     (void)number;
     int saved = errno;
-    atomic_store_explicit(&signalled->stop_requested, true, memory_order_release);
-    waker_wake(signalled->control->waker);
-    for (unsigned i = 0; i < signalled->core_count; i++)
-        waker_wake(&signalled->cores[i]->waker);
+    atomic_fetch_add_explicit(&handlers, 1, memory_order_seq_cst);                       /* G0 */
+    struct server *s = atomic_load_explicit(&signalled, memory_order_seq_cst);           /* G1 */
+    if (s)
+        stop_from_signal(s);
+    atomic_fetch_sub_explicit(&handlers, 1, memory_order_seq_cst);
     errno = saved;
+}
+
+/* Before anything that a handler touches goes away. From here on the stop takes its course. */
+static void forget_signals(void)
+{
+    atomic_store_explicit(&signalled, NULL, memory_order_seq_cst);                       /* G2 */
+    while (atomic_load_explicit(&handlers, memory_order_seq_cst))                        /* G3 */
+        sched_yield();
 }
 
 static void handle_signals(struct server *s)
 {
-    signalled = s;
+    atomic_store_explicit(&signalled, s, memory_order_seq_cst);
     struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
@@ -416,6 +447,7 @@ int server_run(const struct config *config, const struct server_port *port)
     raise_descriptor_limit();
     int code = start_and_run(s, &threads, peers);
     bool failed = s->control && s->control->failed;
+    forget_signals();
     if (s->port)
         s->port->stop(s);
     server_free(s, threads);
