@@ -301,9 +301,17 @@ struct net_output lane_output(struct lane *lane)
 
 /* --- making --- */
 
+/* As !rte_ring_empty(), whose plain loads race with other lanes. What orders this look against
+ * their push is the waker (waker.h, K0 and K1). */
+static bool ring_waits(const struct rte_ring *ring)
+{
+    return __atomic_load_n(&ring->prod.tail, __ATOMIC_RELAXED) !=
+           __atomic_load_n(&ring->cons.tail, __ATOMIC_RELAXED);
+}
+
 bool lane_has_work(const struct lane *lane)
 {
-    return !rte_ring_empty(lane->arrived) || (lane->leaving && !rte_ring_empty(lane->leaving)) ||
+    return ring_waits(lane->arrived) || (lane->leaving && ring_waits(lane->leaving)) ||
            lane->pending_count > 0;
 }
 
