@@ -17,41 +17,22 @@
 #define RIG_LOG_THREAD
 #include "dataplane/log.h"
 #include "tests/dataplane/rig_client.h"
+#include "tests/scratch.h"
 
-static char root[256]; /* of this test */
+static char root[SCRATCH_BYTES]; /* of this test */
 
 static int make_root(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/sengi-restore-XXXXXX", tmp ? tmp : "/tmp");
     log_open(-1, LOG_LEVEL_ERROR);
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static void remove_tree(const char *path)
-{
-    DIR *dir = opendir(path);
-    struct dirent *e;
-    char name[1024];
-    while (dir && (e = readdir(dir))) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-            continue;
-        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-        if (e->d_type == DT_DIR)
-            remove_tree(name);
-        else
-            assert_int_equal(unlink(name), 0);
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(path);
+    scratch_make(root);
+    return 0;
 }
 
 static int remove_root(void **state)
 {
     (void)state;
-    remove_tree(root);
+    scratch_remove(root);
     return 0;
 }
 
@@ -197,7 +178,7 @@ static void load_fixture(const char *name, bool first_snapshot_only)
     tree_destroy(tree);
     free(digests);
     free(report);
-    remove_tree(to);
+    scratch_remove(to);
 }
 
 static void directories_of_zookeeper_give_the_tree_whose_digest_it_logged(void **state)
