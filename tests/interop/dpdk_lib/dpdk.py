@@ -42,14 +42,15 @@ def run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def make_tap():
+def make_tap(addresses=True):
     """A tap that outlives the server, so that its addresses do too. Call inside the namespace."""
     run('ip', 'link', 'set', 'lo', 'up')
     run('ip', 'tuntap', 'add', 'dev', TAP, 'mode', 'tap', 'multi_queue')
     with open('/proc/sys/net/ipv6/conf/%s/keep_addr_on_down' % TAP, 'w') as f:
         f.write('1')  # net_tap takes the interface down when the server stops
-    run('ip', 'address', 'add', CLIENT_V4 + '/24', 'dev', TAP)
-    run('ip', '-6', 'address', 'add', CLIENT_V6 + '/64', 'dev', TAP, 'nodad')
+    if addresses:
+        run('ip', 'address', 'add', CLIENT_V4 + '/24', 'dev', TAP)
+        run('ip', '-6', 'address', 'add', CLIENT_V6 + '/64', 'dev', TAP, 'nodad')
     run('ip', 'link', 'set', TAP, 'up')
 
 
