@@ -5,7 +5,7 @@
  * through this process, which loses, delays, reorders, duplicates and corrupts them and swallows
  * long ones. The same seed and the same frames have the same fate.
  *
- *      kernel's TCP -- TAP `near` (made here) == relay == packet socket on `far` -- net_tap -- server
+ *      kernel -- TAP `near` (made here) == relay == packet socket on `far` -- net_tap -- server
  *
  * Usage: relay near far seed key=value...
  *   loss, duplicate, reorder, corrupt   per million frames
