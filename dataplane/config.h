@@ -172,6 +172,7 @@ struct config {
     bool dpdk_gateway4_set, dpdk_gateway6_set;
     struct config_address dpdk_gateway4, dpdk_gateway6;
     int32_t dpdk_mtu_bytes;
+    int32_t dpdk_rto_min_ms; /* see struct net_times */
     struct config_cpus dpdk_cores; /* count 0 = CPUs 0 .. cores-1 */
     enum config_idle dpdk_idle;
 

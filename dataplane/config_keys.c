@@ -410,6 +410,7 @@ const struct config_key config_keys[] = {
             config_format_dpdk_gateway),
     INT("dpdk.mtu", NULL, dpdk_mtu_bytes, "1500", "bytes", 576, 9000),
     SPECIAL("dpdk.cores", NULL, "", "CPUs", config_parse_dpdk_cores, config_format_dpdk_cores),
+    INT("dpdk.rto.min", NULL, dpdk_rto_min_ms, "5", "ms", 1, 1000),
     CHOICE("dpdk.idle", NULL, dpdk_idle, "poll", "poll|sleep"),
     CHOICE("log.level", NULL, log_level, "info", "error|warn|info|debug"),
 };

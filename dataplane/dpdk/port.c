@@ -77,6 +77,7 @@ static int net_configure(const struct config *c, struct net_config *out)
     out->limits.conns_max = CONNS_PER_CORE_MAX;
     out->limits.tx_bytes_max = TX_BYTES_PER_CONN_MAX;
     out->limits.buffers_bytes_max = BUFFER_BYTES_PER_CORE_MAX;
+    out->times.rto_min_ms = (uint32_t)c->dpdk_rto_min_ms;
     out->times.keepalive_ms = c->client_tcp_keep_alive ? KEEPALIVE_MS : 0;
     return getrandom(out->secret, sizeof(out->secret), 0) == (ssize_t)sizeof(out->secret) &&
                    getrandom(&out->seed, sizeof(out->seed), 0) == (ssize_t)sizeof(out->seed)

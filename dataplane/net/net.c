@@ -44,7 +44,6 @@ config_fill(struct net_config *c)
     if (c->limits.reassembly_bytes_total == 0)
         c->limits.reassembly_bytes_total = c->limits.buffers_bytes_max / 4;
     default_u32(&c->times.rto_min_ms, 5);
-    default_u32(&c->times.rto_min_late_ms, 200);
     default_u32(&c->times.rto_max_ms, 60000);
     default_u32(&c->times.syn_rto_ms, 1000);
     default_u32(&c->times.delayed_ack_ms, 20);
@@ -101,6 +100,8 @@ net_config_error(const struct net_config *c)
         return error;
     if (c->listen_port_count > NET_LISTEN_PORTS_MAX)
         return "more than 4 listen ports";
+    if (c->times.rto_min_ms > 1000)
+        return "times.rto_min_ms is above 1000 (RFC 6298 2.4)";
     if (c->times.delayed_ack_ms > 500)
         return "times.delayed_ack_ms is above 500 (RFC 9293 3.8.6.3)";
     if (c->core_count > 1 && c->core >= c->core_count)

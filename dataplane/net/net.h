@@ -48,9 +48,8 @@
  * Where the rules come from: RFC 9293 (TCP), 7323 (scale, timestamps), 6298 (RTO), 5681/6582/6675
  * (congestion, NewReno, SACK), 2018, 8985 section 7 (tail loss probe), 5961 (blind attacks), 6528
  * (ISN), 4987 (SYN cookies), 6691 (MSS), 6191 and 1337 (TIME-WAIT), 1122, 826, 4861, 792, 4443,
- * 1191/8201 with 5927. Ours differs: RTO floor of 5 ms, 200 ms towards a peer that
- * delays its ACKs, and a probe before every RTO (see rto_min_ms), no urgent data, no Fast Open, no
- * Nagle, IP fragments and options refused.
+ * 1191/8201 with 5927. Ours differs: RTO floor of 5 ms and a probe before every RTO (see
+ * rto_min_ms), no urgent data, no Fast Open, no Nagle, IP fragments and options refused.
  */
 #ifndef SENGI_DATAPLANE_NET_NET_H
 #define SENGI_DATAPLANE_NET_NET_H
@@ -103,13 +102,11 @@ struct net_limits {
 
 /** Times in ms. 0 means the default in brackets. */
 struct net_times {
-    /* [5]. Linux uses 200; 5 suits one data centre. A tail loss probe goes out before the first
-     * RTO; peers answer a duplicate at once, so that the low floor does not collapse the window of
-     * a peer that merely delays its ACK. */
+    /* [5]; at most 1000. The least that RTO and tail loss probe wait beyond the round trip. Linux's
+     * constant is 200, for a peer may hold its ACK back; here the estimator knows: it begins with
+     * an allowance for Linux's 40 ms, samples of late ACKs and needless repetitions (RFC 2883) keep
+     * it, and ACKs that ride on the next request take it away. */
     uint32_t rto_min_ms;
-    /* [200]. Stands in for rto_min_ms towards a peer that was seen to hold an ACK back for longer
-     * than that: RFC 8985's WCDelAckT, and what Linux waits in any case. */
-    uint32_t rto_min_late_ms;
     uint32_t rto_max_ms;       /* [60000] */
     uint32_t syn_rto_ms;       /* first retransmission of SYN and SYN-ACK [1000] */
     uint32_t delayed_ack_ms;   /* [20]; at most 500 */

@@ -33,6 +33,11 @@ enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG
 #define TCP_MSS_DEFAULT_V6 1220
 #define TCP_WSCALE_MAX 14
 #define TCP_DUPACKS 3
+/* a lone segment's ACK may be this late: Linux's comes after 40 ms and a jiffy */
+#define TCP_ACK_DELAY_US 50000u
+#define TCP_ACK_DELAY_US_MAX 500000u /* RFC 9293 3.8.6.3 */
+/* before a probe of two segments and more, whose ACK may not be late (the same) */
+#define TCP_PROBE_MS 5u
 #define TCP_SYN_TRIES_MAX 5      /* R2 for SYN and SYN-ACK */
 #define TCP_KEEPALIVE_TRIES_MAX 5
 /* challenge ACKs per connection and second, +- random (RFC 5961 section 10) */
@@ -80,7 +85,6 @@ enum tcp_flag {
     F_CWND_LIMITED = 1 << 24, /* cwnd, not the application, held data back since the last ACK */
     F_WSCALE = 1 << 25,    /* window scaling offered or agreed */
     F_WRITABLE_DUE = 1 << 26, /* the buffer pool was empty: ask again at delack_due */
-    F_ACKS_LATE = 1 << 27, /* the peer held an ACK back for longer than rto_min_ms: no hurry */
 };
 
 /** What rtx_due stands for. */
@@ -288,12 +292,6 @@ void tcp_accept_syn(struct net *net, const struct segment *seg, uint32_t isn);
 bool tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg);
 void tcp_rtt_sample(struct net_conn *c, uint32_t rtt_us);
 uint32_t tcp_rto_ms(const struct net *net, const struct net_conn *c);
-/** No probe and no RTO comes before this. */
-static inline uint32_t
-tcp_rto_min_ms(const struct net_times *times, const struct net_conn *c)
-{
-    return LIKELY(!(c->flags & F_ACKS_LATE)) ? times->rto_min_ms : times->rto_min_late_ms;
-}
 uint32_t tcp_window_initial(const struct net_conn *c);
 void tcp_loss_enter(struct net *net, struct net_conn *c);
 /** RFC 5681 (4): half the flight, at least two segments. */

@@ -38,7 +38,9 @@ tcp_rtt_sample(struct net_conn *c, uint32_t rtt_us)
         return; /* no path is that long: a forged or ancient echo */
     if (c->srtt_us8 == 0) {
         c->srtt_us8 = 8 * rtt_us;
-        c->rttvar_us4 = 2 * rtt_us;
+        c->rttvar_us4 = 2 * rtt_us; /* of the hand-shake, whose ACK is never late: others may be */
+        if (c->rttvar_us4 < TCP_ACK_DELAY_US)
+            c->rttvar_us4 = TCP_ACK_DELAY_US;
         return;
     }
     int32_t error = (int32_t)rtt_us - (int32_t)(c->srtt_us8 / 8);
@@ -49,18 +51,22 @@ tcp_rtt_sample(struct net_conn *c, uint32_t rtt_us)
     c->rttvar_us4 += magnitude - c->rttvar_us4 / 4;
 }
 
+/*
+ * RFC 6298 2.3. Round trips here include the time that the peer held its ACK back, so that half of
+ * them is a margin as well: the ACKs of an idle client all come after 40 ms, with no variance.
+ */
 uint32_t
 tcp_rto_ms(const struct net *net, const struct net_conn *c)
 {
     const struct net_times *times = &net->config.times;
     uint64_t rto = times->syn_rto_ms;
     if (c->srtt_us8) {
-        /* G, the clock's granularity */
-        uint32_t spread = c->rttvar_us4 > 1000 ? c->rttvar_us4 : 1000;
+        uint32_t spread = times->rto_min_ms * 1000;
+        if (spread < c->rttvar_us4)
+            spread = c->rttvar_us4;
+        if (spread < c->srtt_us8 / 16)
+            spread = c->srtt_us8 / 16;
         rto = (c->srtt_us8 / 8 + spread + 999) / 1000;
-        uint32_t rto_min = tcp_rto_min_ms(times, c);
-        if (rto < rto_min)
-            rto = rto_min;
     }
     rto <<= c->backoff;
     return rto < times->rto_max_ms ? (uint32_t)rto : times->rto_max_ms;
@@ -132,8 +138,7 @@ tcp_loss_enter(struct net *net, struct net_conn *c)
 
 /*
  * RFC 8985 7.4: an ACK beyond the probe without a duplicate report means that the probe repaired a
- * loss. With one, the peer had it all and was holding its ACK back, as it will do again: towards a
- * client that asks now and then, every reply would go out twice.
+ * loss.
  */
 static void
 probe_judge(struct net_conn *c, uint32_t ack, bool dsack)
@@ -142,14 +147,26 @@ probe_judge(struct net_conn *c, uint32_t ack, bool dsack)
         return;
     if (ack == c->rtx_next && !dsack && (c->flags & F_PROBE_OLD))
         return; /* original or probe? the next ACK tells */
-    if (dsack && (c->flags & F_PROBE_OLD)) {
-        c->flags |= F_ACKS_LATE;
-    } else if (c->flags & F_PROBE_OLD) {
+    if (!dsack && (c->flags & F_PROBE_OLD)) {
         c->ssthresh = tcp_half_flight(c);
         if (c->cwnd > c->ssthresh)
             c->cwnd = c->ssthresh;
     }
     c->flags &= ~(F_PROBED | F_PROBE_OLD);
+}
+
+/*
+ * What we sent again had arrived: the ACK was held back for longer than we waited. Its echoed
+ * timestamp is that of the repetition and hides this, so let the estimator know; the next ACKs that
+ * come at once bring it down again.
+ */
+static void
+late_ack_learn(const struct net *net, struct net_conn *c)
+{
+    uint32_t late_us = 2000 * tcp_rto_ms(net, c);
+    if (late_us < TCP_ACK_DELAY_US)
+        late_us = TCP_ACK_DELAY_US;
+    tcp_rtt_sample(c, late_us < TCP_ACK_DELAY_US_MAX ? late_us : TCP_ACK_DELAY_US_MAX);
 }
 
 static void
@@ -235,20 +252,10 @@ ack_new(struct net *net, struct net_conn *c, const struct segment *seg, bool dsa
     return c->state != TCP_CLOSED;
 }
 
-/* An ACK that rides on the next request came at once: the peer is in a conversation again. */
-static void
-late_acks_forget(const struct net *net, struct net_conn *c, const struct segment *seg)
-{
-    if (seg->tsecr && tcp_timestamp(net, c) - seg->tsecr < net->config.times.rto_min_ms)
-        c->flags &= ~F_ACKS_LATE;
-}
-
 void
 tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg)
 {
     rtt_measure(net, c, seg);
-    if (UNLIKELY(c->flags & F_ACKS_LATE))
-        late_acks_forget(net, c, seg);
     c->backoff = 0;
     c->snd_una = seg->ack;
     tcp_queue_trim(net, c, seg->ack);
@@ -337,8 +344,11 @@ tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg)
         return true; /* overtaken by a newer ACK; its data may be good */
     if (UNLIKELY(seg->sack_count))
         news = sack_update(net, c, seg, &dsack);
-    if (UNLIKELY(dsack))
+    if (UNLIKELY(dsack)) {
+        if (c->flags & (F_PROBE_OLD | F_LOSS))
+            late_ack_learn(net, c);
         probe_judge(c, seg->ack, true);
+    }
     bool duplicate = ack_is_duplicate(c, seg, wnd);
     window_update(net, c, seg, wnd);
     if (seg->ack != c->snd_una) {

@@ -343,9 +343,18 @@ segment_size(const struct net_conn *c, uint32_t unsent, uint32_t space)
     return 0;
 }
 
+/* An ACK that only a lone segment lets be late. */
+static bool
+ack_may_wait(const struct net_conn *c)
+{
+    return c->snd_nxt - c->snd_una < 2u * c->mss;
+}
+
 static void
 segment_sent(struct net *net, struct net_conn *c, uint32_t bytes, bool fin)
 {
+    bool could_wait = ack_may_wait(c);
+
     if (!(c->flags & (F_TS | F_RTT | F_RECOVERY | F_LOSS))) {
         c->flags |= F_RTT;
         c->rtt_seq = c->snd_nxt + bytes + fin;
@@ -355,6 +364,8 @@ segment_sent(struct net *net, struct net_conn *c, uint32_t bytes, bool fin)
     net->counters.bytes_out += bytes;
     if (fin)
         c->flags |= F_FIN_SENT;
+    if (c->rtx == RTX_PROBE && could_wait && !ack_may_wait(c))
+        c->rtx = RTX_NONE; /* a probe is due sooner now */
     if (c->rtx == RTX_NONE || c->rtx == RTX_PERSIST) {
         if (c->rtx == RTX_PERSIST)
             c->backoff = 0;
@@ -451,6 +462,23 @@ probe_wanted(const struct net_conn *c)
     return !(c->flags & (F_RECOVERY | F_LOSS | F_PROBED)) && c->backoff == 0 && c->srtt_us8;
 }
 
+/*
+ * RFC 8985 7.2: 2 SRTT and a little, not beyond the RTO; the ACK of less than two segments may be
+ * delayed, so that the probe takes the place of the first RTO, which has learned by how much.
+ */
+static inline uint32_t
+probe_ms(const struct net *net, const struct net_conn *c)
+{
+    const uint32_t short_us = 1000;
+    uint32_t rto_min = net->config.times.rto_min_ms, rto = rto_min + 1;
+    if (UNLIKELY(c->srtt_us8 > 8 * short_us || c->rttvar_us4 > rto_min * 1000))
+        rto = tcp_rto_ms(net, c); /* else it is the same */
+    if (LIKELY(ack_may_wait(c)))
+        return rto;
+    uint32_t probe = (c->srtt_us8 / 4 + 999) / 1000 + TCP_PROBE_MS;
+    return probe < rto ? probe : rto;
+}
+
 void
 tcp_rearm(struct net *net, struct net_conn *c)
 {
@@ -459,17 +487,10 @@ tcp_rearm(struct net *net, struct net_conn *c)
 
     if (c->rtx != RTX_NONE || (c->snd_una == c->snd_nxt && !waiting))
         return;
-    uint32_t rto_min = tcp_rto_min_ms(&net->config.times, c), rto;
-    if (c->snd_una != c->snd_nxt && probe_wanted(c)) { /* RFC 8985 7.2: 2 SRTT, not beyond the
-                                                        * RTO */
+    uint32_t rto;
+    if (c->snd_una != c->snd_nxt && probe_wanted(c)) {
         c->rtx = RTX_PROBE;
-        rto = rto_min;
-        if (UNLIKELY(c->srtt_us8 / 4 > rto_min * 1000)) { /* else no RTO is shorter */
-            uint32_t pto = (c->srtt_us8 / 4 + 999) / 1000;
-            rto = tcp_rto_ms(net, c);
-            if (pto < rto)
-                rto = pto;
-        }
+        rto = probe_ms(net, c);
     } else if (c->snd_una != c->snd_nxt) {
         c->rtx = RTX_TIMEOUT;
         rto = tcp_rto_ms(net, c);

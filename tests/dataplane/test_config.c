@@ -311,7 +311,8 @@ static void the_dpdk_port_takes_addresses_gateways_and_cpus(void **state)
     struct config c;
     accepted(BASE "dpdk.enabled=true\ndpdk.eal=--vdev=net_tap0,iface=sengi0 --no-huge\n"
                   "dpdk.address=192.0.2.7/24, 2001:db8::7/64\ndpdk.gateway=192.0.2.1,fe80::1\n"
-                  "dpdk.cores=2,4-6\ndpdk.mtu=1400\ndpdk.idle=sleep\ndpdk.port=net_tap0\n",
+                  "dpdk.cores=2,4-6\ndpdk.mtu=1400\ndpdk.idle=sleep\ndpdk.port=net_tap0\n"
+                  "dpdk.rto.min=200\n",
              &c);
     assert_true(c.dpdk_enabled);
     assert_string_equal(c.dpdk_eal, "--vdev=net_tap0,iface=sengi0 --no-huge");
@@ -332,6 +333,7 @@ static void the_dpdk_port_takes_addresses_gateways_and_cpus(void **state)
     said("T dpdk.gateway=192.0.2.1,fe80::1\n");
     said("T dpdk.cores=2,4,5,6\n");
     said("T dpdk.idle=sleep\n");
+    said("T dpdk.rto.min=200\n");
 }
 
 static void what_the_dpdk_port_cannot_use_is_refused(void **state)
@@ -353,6 +355,7 @@ static void what_the_dpdk_port_cannot_use_is_refused(void **state)
     refused(BASE "dpdk.cores=1,1\n", "write different CPUs");
     refused(BASE "dpdk.cores=3-1\n", "write different CPUs");
     refused(BASE "dpdk.cores=0-64\n", "at most 64");
+    refused(BASE "dpdk.rto.min=0\n", "dpdk.rto.min");
     refused(BASE "dpdk.idle=doze\n", "dpdk.idle=doze: write one of poll|sleep");
     refused("clientPort=0\ndataDir=/d\ndpdk.enabled=true\ndpdk.address=1.2.3.4/8\n",
             "clientPort=0");

@@ -246,7 +246,7 @@ a_lost_tail_is_probed_before_the_rto_and_without_collapse(void **state)
     uint32_t cwnd = f.conn->cwnd;
     f.now_us += 1000;
     flow_ack(&f, 2 * MSS, NULL, 0); /* the last is missing */
-    rig_wait(&f.h, &f.now_us, 5);
+    rig_wait(&f.h, &f.now_us, 52);
     assert_int_equal(f.h.out_count, 1);
     assert_int_equal(seen_segment(&f, 0), 2);
     assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
@@ -273,7 +273,7 @@ only_a_probe_that_repaired_a_loss_costs_window(void **state)
         f.now_us += 1000;
         flow_ack(&f, 9 * MSS, NULL, 0);
         uint32_t cwnd = f.conn->cwnd;
-        rig_wait(&f.h, &f.now_us, 6);
+        rig_wait(&f.h, &f.now_us, 52);
         assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
         flow_ack(&f, 10 * MSS, NULL, 0);
         if (spurious)
@@ -284,6 +284,103 @@ only_a_probe_that_repaired_a_loss_costs_window(void **state)
         assert_int_equal(net_counters(f.h.net)->fast_recoveries, 0);
         rig_close(&f.h);
     }
+}
+
+static unsigned
+sent_again(const struct flow *f)
+{
+    const struct net_counters *n = net_counters(f->h.net);
+    return (unsigned)(n->retransmits + n->tail_probes + n->rto_fired);
+}
+
+/* One answer, nothing after it: Linux acknowledges after 40 ms and up to a tick of its clock. */
+static void
+an_ack_as_late_as_linux_sends_it_causes_no_retransmission(void **state)
+{
+    (void)state;
+    struct flow f;
+    uint32_t acked = 0;
+    flow_open(&f, true);
+    for (unsigned i = 0; i < 40; i++) {
+        flow_write(&f, 1);
+        rig_wait(&f.h, &f.now_us, 40 + i % 11);
+        flow_ack(&f, acked += MSS, NULL, 0);
+        rig_wait(&f.h, &f.now_us, 300);
+    }
+    assert_int_equal(net_unacked_bytes(f.conn), 0);
+    assert_int_equal(sent_again(&f), 0);
+    rig_close(&f.h);
+}
+
+/* While two segments and more are outstanding no ACK may be late, and the probe need not wait. */
+static void
+a_probe_of_two_segments_does_not_wait_for_a_delayed_ack(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 2);
+    rig_wait(&f.h, &f.now_us, 8);
+    assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+    assert_int_equal(seen_segment(&f, f.h.out_count - 1), 1);
+    rig_close(&f.h);
+}
+
+/* The peer holds each ACK back for 190 ms, and has everything. @return needless repetitions. */
+static unsigned
+answers_acked_late(struct flow *f, uint32_t *acked, unsigned n)
+{
+    unsigned before = sent_again(f);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned now = sent_again(f);
+        flow_write(f, 1);
+        for (unsigned ms = 0; ms < 190 && sent_again(f) == now; ms++)
+            rig_wait(&f->h, &f->now_us, 1);
+        *acked += MSS;
+        flow_ack(f, *acked, (uint32_t[]){*acked - MSS, *acked}, sent_again(f) != now);
+    }
+    return sent_again(f) - before;
+}
+
+static void
+needless_repetitions_teach_how_late_acks_are(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    uint32_t acked = 0;
+    assert_in_range(answers_acked_late(&f, &acked, 10), 1, 8); /* a probe counts as two */
+    assert_int_equal(answers_acked_late(&f, &acked, 30), 0);
+    rig_close(&f.h);
+}
+
+/* A client that asks at once carries its ACKs on its requests: a lost answer shows within ms. */
+static void
+prompt_acks_bring_the_probe_forward(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    uint32_t acked = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        flow_write(&f, 1);
+        f.now_us += 300;
+        flow_ack(&f, acked += MSS, NULL, 0);
+    }
+    flow_write(&f, 1);
+    rig_wait(&f.h, &f.now_us, 7);
+    assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+    /* That one was needless, and the client has gone idle: its next ACKs are late. */
+    acked += MSS;
+    flow_ack(&f, acked, (uint32_t[]){acked - MSS, acked}, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        flow_write(&f, 1);
+        rig_wait(&f.h, &f.now_us, 44);
+        flow_ack(&f, acked += MSS, NULL, 0);
+    }
+    assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+    assert_int_equal(net_counters(f.h.net)->rto_fired, 0);
+    rig_close(&f.h);
 }
 
 /* Karn: the ACK of a segment sent twice times neither. */
@@ -312,7 +409,7 @@ rtos_double_and_recover_from_slow_start(void **state)
     flow_open(&f, true);
     flow_write(&f, 10);
     rig_discard(&f.h);
-    for (unsigned ms = 1; ms < 1200 && n < 8; ms++) {
+    for (unsigned ms = 1; ms < 10000 && n < 8; ms++) {
         f.now_us += 1000;
         rig_turn(&f.h, NULL, f.now_us);
         if (f.h.out_count) {
@@ -481,6 +578,10 @@ main(void)
         cmocka_unit_test(without_sack_three_duplicates_and_partial_acks_repair),
         cmocka_unit_test(a_lost_tail_is_probed_before_the_rto_and_without_collapse),
         cmocka_unit_test(only_a_probe_that_repaired_a_loss_costs_window),
+        cmocka_unit_test(an_ack_as_late_as_linux_sends_it_causes_no_retransmission),
+        cmocka_unit_test(a_probe_of_two_segments_does_not_wait_for_a_delayed_ack),
+        cmocka_unit_test(needless_repetitions_teach_how_late_acks_are),
+        cmocka_unit_test(prompt_acks_bring_the_probe_forward),
         cmocka_unit_test(a_retransmitted_segment_gives_no_round_trip_sample),
         cmocka_unit_test(rtos_double_and_recover_from_slow_start),
         cmocka_unit_test(nothing_acknowledged_within_the_user_timeout_ends_the_connection),

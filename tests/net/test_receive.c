@@ -585,10 +585,10 @@ writable_comes_when_half_the_queue_is_free(void **state)
     link_open(&l, &limits, NULL, 0);
     l.app->out = stream;
     l.app->out_bytes = 100000;
+    rig_discard(&l.h);
     rig_push(l.app);
     uint32_t acked = 0;
     for (unsigned i = 0; i < 1000 && acked < 100000; i++) {
-        rig_discard(&l.h);
         rig_turn(&l.h, NULL, l.now_us += 1000);
         for (unsigned j = 0; j < l.h.out_count; j++) {
             struct peer_segment r = peer_read(&l.h.out[j]);
@@ -597,6 +597,7 @@ writable_comes_when_half_the_queue_is_free(void **state)
                 acked += r.bytes;
             }
         }
+        rig_discard(&l.h);
         struct peer_segment s = {
             .seq = ISN + 1, .ack = l.ack + acked, .flags = TCP_ACK, .wnd = 60000};
         struct rig_frame f = peer_write(&s);
