@@ -27,11 +27,12 @@ static void serve_auth(struct core *core, struct burst_item *item)
     }
 }
 
-/* As a server without a SASL login: a null token (client-protocol.md section 11.2). */
+/* As a server without a SASL login: a null token (client-protocol.md section 11.2). A client that
+ * sends one is cut off, as ZooKeeper does. */
 static void serve_sasl(struct core *core, struct burst_item *item)
 {
     static const uint8_t null_token[4] = {0xff, 0xff, 0xff, 0xff};
-    if (!item->well_formed) {
+    if (!item->well_formed || !item->request.data.data) {
         stat_add(&core->stats.bad_frames, 1);
         conn_close(core, item->conn, true);
         return;

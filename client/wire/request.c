@@ -155,10 +155,10 @@ static const struct opcode_info *multi_effective(const struct opcode_info *asked
                      asked->number == OP_CREATE_CONTAINER || asked->number == OP_CREATE_TTL;
     if (!is_create)
         return asked;
-    if (request->acl.count < 0) /* null vector: upstream fails while copying it */
-        return NULL;
     bool flags_plain = request->flags >= 0 && request->flags < FLAGS_CONTAINER;
     bool ttl_asked = asked->number == OP_CREATE_TTL;
+    if (request->acl.count < 0 && !ttl_asked) /* null vector: upstream fails while copying it */
+        return NULL;
     if (flags_plain) {
         request->ttl = -1;
         return ttl_asked ? opcode_at(OPX_CREATE) : asked;

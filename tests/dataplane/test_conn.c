@@ -246,6 +246,34 @@ static void a_write_behind_a_long_count_is_answered_behind_it(void **state)
 
 /* --- authentication --- */
 
+static int32_t send_token(struct rig_peer *p, struct bytes token)
+{
+    size_t at = frame_begin(&p->unread, p->xid, OP_SASL);
+    buffer_put_bytes(&p->unread, token);
+    frame_end(&p->unread, at);
+    return p->xid++;
+}
+
+/* As a server without a SASL login: whatever the token is; a null one ends the connection. */
+static void sasl_is_answered_with_a_null_token(void **state)
+{
+    (void)state;
+    struct rig_peer *p = rig_client(0);
+    struct bytes tokens[] = {text("token"), {(const uint8_t *)"", 0}};
+    for (int i = 0; i < 2; i++) {
+        struct reply r = reply_of(p, send_token(p, tokens[i]));
+        assert_int_equal(r.err, 0);
+        assert_int_equal(r.zxid, 0);
+        assert_int_equal(r.body.size, 4);
+        assert_int_equal(be32_load(r.body.data), UINT32_MAX);
+    }
+    send_token(p, BYTES_NULL);
+    rig_settle();
+    assert_true(p->cut);
+    assert_int_equal(p->looked, p->got.size);
+    rig_forget(p);
+}
+
 static void put_digest_node(struct rig_peer *p, const char *path)
 {
     send_auth(p, "digest", "user:secret");
@@ -502,6 +530,7 @@ int main(void)
         TEST(a_handshake_that_ends_early_is_closed_without_an_answer),
         TEST(pipelined_requests_are_answered_in_order_and_reads_see_the_writes_before_them),
         TEST(a_read_waits_for_the_write_before_it_and_others_do_not),
+        TEST(sasl_is_answered_with_a_null_token),
         TEST(a_write_behind_a_long_count_is_answered_behind_it),
         TEST(an_auth_packet_counts_for_what_is_behind_it_and_not_before),
         TEST(an_auth_packet_in_a_burst_of_reads_counts_for_the_reads_and_writes_behind_it),

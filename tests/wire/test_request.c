@@ -291,7 +291,14 @@ static void a_multi_of_the_wrong_kind_does_not_decode(void **state)
         {OP_MULTI, HEAD("00000007") "00000002 2f61" OPEN_ACL "00000000" END, ZK_MARSHALLINGERROR},
         {OP_MULTI, HEAD("00000063") END, ZK_MARSHALLINGERROR},
         {OP_MULTI, HEAD("00000001") "00000002 2f61 00000000 ffffffff 00000000" END,
+         ZK_MARSHALLINGERROR}, /* null ACL */
+        {OP_MULTI, HEAD("00000013") "00000002 2f61 00000000 ffffffff 00000004" END,
          ZK_MARSHALLINGERROR},
+        /* createTTL fails as an operation: -8 for its ttl or flags, else -114 */
+        {OP_MULTI, HEAD("00000015") "00000002 2f61 00000000 ffffffff 00000005 00000000000003e8" END,
+         0},
+        {OP_MULTI, HEAD("00000015") "00000002 2f61 00000000 ffffffff 00000000 00000000000003e8" END,
+         0},
         {OP_MULTI, HEAD("00000014") "00000002 2f61" END, ZK_MARSHALLINGERROR},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
