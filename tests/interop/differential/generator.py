@@ -16,10 +16,10 @@ createTTL, plain flags, ttl<0   ends 3.8.0; hostile sends it
 /zookeeper/quota/zookeeper_limits  ends 3.8.0; hostile sends it
 createSession (-10) by clients  accepted by 3.8.0; Sengi refuses on purpose
 unparsable text in quota nodes  answers -5 to every write below on 3.8.0; hostile writes it
-several watch modes on one path and connection   mixed up by 3.8.0 (fixed in 3.9.0)
-createContainer flags 1 in a multi  makes an ephemeral on 3.8.0
-requests pipelined behind an unknown opcode, closeSession or auth   a race in the reference
-null path in a multi            -5 for the whole request; takes a zxid that no txn gets on 3.8.0
+several watch modes on one path and connection   mixed up by 3.8.0 (fixed in 3.9.0); made against 3.9
+createContainer flags 1 in a multi  makes an ephemeral on 3.8.0; made against 3.9
+requests pipelined behind an unknown opcode, closeSession, auth or sasl   a race in the reference
+null path in a multi            -5 for the whole request; takes a zxid that no txn gets on 3.8.0; made against 3.9
 requests pipelined behind setACL    the reference checks them against the ACL before it, until it is applied
 """
 
@@ -77,9 +77,10 @@ def kind_of(slot, path):
 
 
 class Generator:
-    def __init__(self, rng, quota=False):
+    def __init__(self, rng, quota=False, is_39=False):
         self.rng = rng
         self.quota = quota
+        self.is_39 = is_39
         self.paths = ['/']
         self.known = {'/'}
         self.serial = 0
@@ -194,12 +195,18 @@ class Generator:
 
     def set_acl(self):
         path = self.path()
-        if path in ('/', '/zookeeper/config'):
+        if path == '/zookeeper/config' or (path == '/' and self.rng.random() < 0.8):
             return self.read(0)
+        if path == '/':
+            return Req(w.SETACL, w.set_acl(path, self.one(w.OPEN_ACL, ((31, 'ip', '127.0.0.1'),)), self.version()),
+                       path, 'setACL')
         return Req(w.SETACL, w.set_acl(path, self.acl(), self.version()), path, 'setACL')
 
+    def kind(self, slot, path):
+        return kind_of(slot, path) if not self.is_39 else self.one('standard', 'standard', 'persistent', 'recursive')
+
     def watch_bit(self, slot, path):
-        return self.rng.random() < 0.4 and kind_of(slot, path) == 'standard'
+        return self.rng.random() < 0.4 and self.kind(slot, path) == 'standard'
 
     def read(self, slot):
         op = self.rng.choice([w.EXISTS, w.GETDATA, w.GETDATA, w.GETCHILDREN, w.GETCHILDREN2, w.GETACL,
@@ -216,9 +223,9 @@ class Generator:
 
     def add_watch(self, slot):
         path = self.path()
-        kind = kind_of(slot, path)
+        kind = self.kind(slot, path)
         mode = {'standard': 9, 'persistent': 0, 'recursive': 1}[kind]
-        if kind == 'standard' and self.rng.random() < 0.6:
+        if kind == 'standard' and self.rng.random() < 0.6 and not self.is_39:
             for _ in range(40):
                 path = self.path()
                 if kind_of(slot, path) != 'standard':
@@ -237,7 +244,7 @@ class Generator:
             path = self.path()
             if path is None:
                 continue
-            kind = kind_of(slot, path)
+            kind = self.kind(slot, path)
             lists[{'standard': self.rng.randrange(3), 'persistent': 3, 'recursive': 4}[kind]].append(path)
         two = self.rng.random() < 0.5
         body = w.i64(max(0, last_zxid - self.one(0, 0, 1, 5, 40)))
@@ -251,7 +258,7 @@ class Generator:
             path = self.fresh() if self.rng.random() < 0.9 else self.path()
             flags = self.one(0, 0, 0, 1, 2, 3)
             if op == w.CREATECONTAINER:
-                flags = self.one(4, 4, 0)
+                flags = self.one(4, 4, 0, 1 if self.is_39 else 0)
             if op == w.CREATETTL:
                 flags = self.one(5, 6, 5, 0)
                 return op, w.create_ttl(path, self.data(), self.multi_acl(), flags, self.one(5000000, 5000000, 0)), path
@@ -271,7 +278,8 @@ class Generator:
 
     def multi(self):
         ops = [self.multi_op() for _ in range(self.one(0, 1, 1, 2, 2, 3, 4, 7))]
-        ops = [op for op in ops if op[2] is not None]
+        if not self.is_39 or self.rng.random() < 0.9:
+            ops = [op for op in ops if op[2] is not None]
         if ops and self.rng.random() < 0.25:
             base = self.fresh()
             ops += [(w.CREATE, w.create(base), base), (w.CREATE2, w.create(base + '/c'), base + '/c'),
@@ -355,13 +363,18 @@ class Generator:
         else:
             req = self.one(Req(w.PING, b'', None, 'ping'), Req(w.PING, b'xx', None, 'ping', xid=-2),
                            Req(w.RECONFIG, w.buf(None) * 3 + w.i64(-1), None, 'reconfig'),
-                           Req(w.SASL, w.buf(b'token'), None, 'sasl') if False else
+                           Req(w.RECONFIG, w.buf('server.2=a:1:2;3') + w.buf('1') + w.buf(None) + w.i64(0), None,
+                               'reconfig'),
                            Req(w.SYNC, w.buf(self.path()), None, 'sync'),
                            Req(w.EXISTS, w.path_watch('/'), '/', 'read with xid 0', xid=0),
                            Req(w.EXISTS, w.path_watch('/'), '/', 'read with negative xid', xid=-77))
         if self.rng.random() < 0.03 and req.op != w.CREATETTL:
             req = self.damage(req)
         return req
+
+    def sasl(self):
+        """A server without SASL: err 0 and a null token, whatever came."""
+        return Req(w.SASL, self.one(w.buf(b'token'), w.buf(b''), w.buf(None)), None, 'sasl')
 
     def auth(self):
         """(request, whether the connection is expected to live)"""

@@ -25,6 +25,8 @@ TABLE = {
     'check-watches-odd-path': ('checkWatches of null or of a path that does not begin with "/": -5', '-121'),
     'undecodable-write-takes-zxid': ('a write whose body does not decode takes a zxid',
                                      'it takes none, but for a multi'),
+    'multi-null-acl-zxid': ('-', 'a multi with a null ACL list takes no zxid; ours takes one, as for all that it '
+                            'cannot decode'),
     'echo-of-malformed-utf8': ('sync echoes U+FFFD for malformed bytes', 'the bytes of the client'),
 }
 
@@ -76,6 +78,26 @@ def explain_event(reference, ours):
     if reference[:3] != ours[:3] or ours[0] != 'event' or reference[4:] != ours[4:]:
         return None
     return 'echo-of-malformed-utf8' if _through_utf16(reference[3], ours[3]) else None
+
+
+def _null_acl(request):
+    """Whether a create of this multi has a null ACL list, and nothing before it fails to decode."""
+    for kind, body, _ in request.meta.get('ops', ()):
+        if kind in (w.CREATE, w.CREATE2, w.CREATECONTAINER):
+            r = w.Reader(body)
+            r.buf(), r.buf()
+            if r.acl() is None:
+                return True
+    return False
+
+
+def explain_reply_39(request, reference, ours):
+    """The same with a 3.9 as the reference."""
+    if request.op == w.SYNC and reference[2:4] == ours[2:4] and _through_utf16(reference[4], ours[4]):
+        return 'echo-of-malformed-utf8'
+    if request.op == w.MULTI and reference[2] + 1 == ours[2] and reference[3] == ours[3] == -5 and _null_acl(request):
+        return 'multi-null-acl-zxid'
+    return None
 
 
 def explain_reply(request, reference, ours, modes):

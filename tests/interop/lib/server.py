@@ -7,6 +7,8 @@ would; default: build/bin/sengi-server of this source tree). The word "debian" s
 ZooKeeper, so that each test can be run against the original to show that the test itself is right.
 Each server gets its own directory below a temporary one and a free port.
 
+ZOOKEEPER_CLASSPATH puts another release in the place of Debian's: a class path with its server and all that it needs.
+
 SENGI_HOST is the address at which the server under test is reached (default 127.0.0.1), and SENGI_CONF names a
 file of more lines for its zoo.cfg: so the same tests run over any other port of the server, a DPDK port say.
 """
@@ -74,6 +76,8 @@ def free_port():
 
 
 def java_classpath(*more):
+    if os.environ.get('ZOOKEEPER_CLASSPATH'):
+        return os.environ['ZOOKEEPER_CLASSPATH']
     jars = [DEBIAN_JAR, JARS + '/slf4j-simple.jar'] + [JARS + '/' + j for j in more]
     return ':'.join(jars)
 
