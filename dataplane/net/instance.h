@@ -48,7 +48,7 @@ struct net {
 
     struct net_conn *conns;
     uint32_t conns_fresh; /* conns[conns_fresh..] were never used: their pages are untouched */
-    uint32_t free_head;   /* linked by wheel_next */
+    uint32_t free_head;   /* linked by net_conn.link */
     uint32_t dead_head;   /* TCP_CLOSED, free after the next net_flush() */
     uint32_t conn_count;  /* without the dead */
     uint32_t half_open;

@@ -152,9 +152,8 @@ tables_init(struct net *net)
     net->dirty = malloc((size_t)ring * sizeof *net->dirty);
     net->conns = aligned_alloc(64, (size_t)l->conns_max * sizeof *net->conns);
     if (!net->dirty || !net->conns || flow_init(&net->flows, l->conns_max + l->time_wait_max) < 0 ||
-        timewait_init(net) < 0)
+        timewait_init(net) < 0 || wheel_init(&net->wheel, net->conns, l->conns_max, 0) < 0)
         return -1;
-    wheel_init(&net->wheel, net->conns, 0);
     uint64_t chunks = l->buffers_bytes_max / CHUNK_BYTES;
     pool_init(&net->chunks, CHUNK_BYTES, chunks);
     pool_init(&net->extras, (sizeof(struct tcp_extra) + 15) & ~15ull, chunks);
@@ -196,6 +195,7 @@ net_destroy(struct net *net)
     pool_destroy(&net->extras);
     timewait_destroy(net);
     flow_destroy(&net->flows);
+    wheel_destroy(&net->wheel);
     free(net->conns);
     free(net->dirty);
     free(net);
@@ -399,10 +399,10 @@ dead_free(struct net *net)
     uint32_t keep = CONN_NONE;
     for (uint32_t id = net->dead_head, next; id != CONN_NONE; id = next) {
         struct net_conn *c = &net->conns[id];
-        next = c->wheel_next;
+        next = c->link;
         /* Still in the ring of the touched: a new owner of the slot would be in it twice. */
         uint32_t *list = c->flags & F_DIRTY ? &keep : &net->free_head;
-        c->wheel_next = *list;
+        c->link = *list;
         *list = id;
     }
     net->dead_head = keep;
@@ -484,7 +484,8 @@ net_usage(const struct net *net, struct net_usage *usage)
         .timers = net->wheel.count,
         .tables_bytes = sizeof *net + (uint64_t)net->conns_fresh * sizeof *net->conns +
                         ((uint64_t)net->flows.mask + 1) * sizeof *net->flows.slots +
-                        48ull * l->time_wait_max + ((uint64_t)net->dirty_mask + 1) * 4,
+                        48ull * l->time_wait_max + ((uint64_t)net->dirty_mask + 1) * 4 +
+                        (uint64_t)net->wheel.blocks_fresh * sizeof *net->wheel.blocks,
         .buffers_bytes =
             net->chunks.used * CHUNK_BYTES + net->extras.used * net->extras.object_bytes,
         .buffers_allocated_bytes =

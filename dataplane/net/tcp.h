@@ -124,7 +124,8 @@ struct net_conn {
     uint32_t rttvar_us4;
     uint32_t rtx_due;
     uint32_t ts_offset;
-    uint32_t wheel_next, wheel_prev; /* next is also the link of free and dead lists */
+    uint32_t link;     /* of the free and the dead list */
+    uint32_t wheel_at; /* F_WHEEL: place in the wheel */
     uint32_t state : 4;       /* enum tcp_state */
     uint32_t rtx : 2;         /* enum tcp_rtx */
     uint32_t backoff : 4;     /* consecutive timeouts */

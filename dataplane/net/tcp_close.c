@@ -15,7 +15,7 @@ conn_alloc(struct net *net, const struct flow_key *key, uint32_t hash)
     uint64_t words[3];
 
     if (id != CONN_NONE)
-        net->free_head = net->conns[id].wheel_next;
+        net->free_head = net->conns[id].link;
     else if (net->conns_fresh < net->config.limits.conns_max)
         id = net->conns_fresh++;
     else
@@ -48,7 +48,7 @@ conn_remove(struct net *net, struct net_conn *c)
     c->state = TCP_CLOSED;
     c->flags &= F_DIRTY;
     net->conn_count--;
-    c->wheel_next = net->dead_head;
+    c->link = net->dead_head;
     net->dead_head = conn_id(net, c);
 }
 

@@ -5,15 +5,29 @@
 #include "client/wire/check.h"
 #include "dataplane/net/tcp.h"
 
-#define FIRING (WHEEL_LEVELS * WHEEL_SLOTS)
-#define HEAD_BIT 0x80000000u /* in wheel_prev: not an entry but the number of a slot */
+#include <stdlib.h>
 
-void
-wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t now)
+#define FIRING (WHEEL_LEVELS * WHEEL_SLOTS)
+#define PLACES 64  /* per block in net_conn.wheel_at */
+#define FIRING_AHEAD 8 /* entries: their connections are fetched while others fire */
+
+int
+wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t conns_max, uint32_t now)
 {
-    *wheel = (struct wheel){.conns = conns, .now = now};
+    *wheel = (struct wheel){.conns = conns, .now = now, .free_head = WHEEL_NONE};
     for (unsigned i = 0; i <= FIRING; i++)
         wheel->heads[i] = WHEEL_NONE;
+    /* Full ones, one that is not per slot, and one that cascade() is emptying. */
+    wheel->blocks_max = conns_max / WHEEL_BLOCK_ENTRIES + FIRING + 2;
+    wheel->blocks = aligned_alloc(64, wheel->blocks_max * sizeof *wheel->blocks);
+    return wheel->blocks ? 0 : -1;
+}
+
+void
+wheel_destroy(struct wheel *wheel)
+{
+    free(wheel->blocks);
+    wheel->blocks = NULL;
 }
 
 static void
@@ -26,31 +40,61 @@ slot_mark(struct wheel *wheel, uint32_t slot)
     *word = wheel->heads[slot] == WHEEL_NONE ? *word & ~bit : *word | bit;
 }
 
-static void
-slot_push(struct wheel *wheel, uint32_t slot, uint32_t id)
+/* Another block in front of a slot. */
+static struct wheel_block *
+block_push(struct wheel *wheel, uint32_t slot)
 {
-    struct net_conn *c = &wheel->conns[id];
-    c->wheel_next = wheel->heads[slot];
-    c->wheel_prev = slot | HEAD_BIT;
-    if (c->wheel_next != WHEEL_NONE)
-        wheel->conns[c->wheel_next].wheel_prev = id;
-    wheel->heads[slot] = id;
+    uint32_t b = wheel->free_head;
+    if (b != WHEEL_NONE)
+        wheel->free_head = wheel->blocks[b].next;
+    else
+        b = wheel->blocks_fresh++;
+    CHECK(b < wheel->blocks_max);
+    struct wheel_block *block = &wheel->blocks[b];
+    block->next = wheel->heads[slot];
+    block->slot = (uint16_t)slot;
+    block->count = 0;
+    wheel->heads[slot] = b;
+    slot_mark(wheel, slot);
+    return block;
+}
+
+static void
+block_pop(struct wheel *wheel, uint32_t slot)
+{
+    uint32_t b = wheel->heads[slot];
+    wheel->heads[slot] = wheel->blocks[b].next;
+    wheel->blocks[b].next = wheel->free_head;
+    wheel->free_head = b;
     slot_mark(wheel, slot);
 }
 
 static void
-slot_unlink(struct wheel *wheel, uint32_t id)
+entry_place(struct wheel *wheel, struct wheel_block *block, uint32_t index, struct wheel_entry e)
 {
-    struct net_conn *c = &wheel->conns[id];
-    if (c->wheel_next != WHEEL_NONE)
-        wheel->conns[c->wheel_next].wheel_prev = c->wheel_prev;
-    if (c->wheel_prev & HEAD_BIT) {
-        uint32_t slot = c->wheel_prev & ~HEAD_BIT;
-        wheel->heads[slot] = c->wheel_next;
-        slot_mark(wheel, slot);
-    } else {
-        wheel->conns[c->wheel_prev].wheel_next = c->wheel_next;
-    }
+    block->entries[index] = e;
+    wheel->conns[e.id].wheel_at = (uint32_t)(block - wheel->blocks) * PLACES + index;
+}
+
+static void
+slot_push(struct wheel *wheel, uint32_t slot, struct wheel_entry e)
+{
+    uint32_t head = wheel->heads[slot];
+    struct wheel_block *block = head == WHEEL_NONE ? NULL : &wheel->blocks[head];
+    if (!block || block->count == WHEEL_BLOCK_ENTRIES)
+        block = block_push(wheel, slot);
+    entry_place(wheel, block, block->count++, e);
+}
+
+/* The entry that was pushed last. */
+static struct wheel_entry
+slot_pop(struct wheel *wheel, uint32_t slot)
+{
+    struct wheel_block *block = &wheel->blocks[wheel->heads[slot]];
+    struct wheel_entry e = block->entries[--block->count];
+    if (block->count == 0)
+        block_pop(wheel, slot);
+    return e;
 }
 
 /* The slot for a deadline, and the tick at which that slot must be looked at. */
@@ -81,16 +125,21 @@ wheel_add(struct wheel *wheel, uint32_t id, uint32_t due)
     uint32_t tick_ms, slot = slot_of(wheel, due, &tick_ms);
     if (wheel->count == 0 || (int32_t)(tick_ms - wheel->hint) < 0)
         wheel->hint = tick_ms;
-    slot_push(wheel, slot, id);
+    slot_push(wheel, slot, (struct wheel_entry){id, due});
     wheel->count++;
 }
 
 void
 wheel_remove(struct wheel *wheel, uint32_t id)
 {
-    CHECK(wheel->conns[id].flags & F_WHEEL);
-    slot_unlink(wheel, id);
-    wheel->conns[id].flags &= ~F_WHEEL;
+    struct net_conn *c = &wheel->conns[id];
+    uint32_t at = c->wheel_at;
+    struct wheel_block *block = &wheel->blocks[at / PLACES];
+    CHECK((c->flags & F_WHEEL) && block->entries[at % PLACES].id == id);
+    struct wheel_entry last = slot_pop(wheel, block->slot);
+    if (last.id != id)
+        entry_place(wheel, block, at % PLACES, last);
+    c->flags &= ~F_WHEEL;
     wheel->count--;
 }
 
@@ -98,14 +147,19 @@ wheel_remove(struct wheel *wheel, uint32_t id)
 static void
 cascade(struct wheel *wheel, uint32_t slot)
 {
-    uint32_t id = wheel->heads[slot];
+    uint32_t b = wheel->heads[slot], tick_ms;
     wheel->heads[slot] = WHEEL_NONE;
     slot_mark(wheel, slot);
-    while (id != WHEEL_NONE) {
-        uint32_t next = wheel->conns[id].wheel_next;
-        uint32_t tick_ms;
-        slot_push(wheel, slot_of(wheel, wheel->conns[id].wheel_due, &tick_ms), id);
-        id = next;
+    while (b != WHEEL_NONE) {
+        struct wheel_block *block = &wheel->blocks[b];
+        for (uint32_t i = 0; i < block->count; i++)
+            __builtin_prefetch(&wheel->conns[block->entries[i].id].wheel_at, 1);
+        for (uint32_t i = 0; i < block->count; i++)
+            slot_push(wheel, slot_of(wheel, block->entries[i].due, &tick_ms), block->entries[i]);
+        uint32_t next = block->next;
+        block->next = wheel->free_head;
+        wheel->free_head = b;
+        b = next;
     }
 }
 
@@ -152,14 +206,29 @@ tick(struct wheel *wheel)
         cascade(wheel, WHEEL_SLOTS + (now >> 8) % WHEEL_SLOTS);
     }
     uint32_t slot = now % WHEEL_SLOTS;
-    uint32_t id = wheel->heads[slot];
-    if (id == WHEEL_NONE)
-        return;
-    /* Move the whole list: firing one entry may add others to this slot for the next round. */
-    wheel->heads[FIRING] = id;
-    wheel->conns[id].wheel_prev = FIRING | HEAD_BIT;
+    /* Move the whole slot: firing one entry may add others to it for the next round. */
+    wheel->heads[FIRING] = wheel->heads[slot];
     wheel->heads[slot] = WHEEL_NONE;
     slot_mark(wheel, slot);
+    for (uint32_t b = wheel->heads[FIRING]; b != WHEEL_NONE; b = wheel->blocks[b].next)
+        wheel->blocks[b].slot = FIRING;
+}
+
+/* The connection that fires FIRING_AHEAD after the next. */
+static void
+prefetch_ahead(const struct wheel *wheel)
+{
+    const struct wheel_block *block = &wheel->blocks[wheel->heads[FIRING]];
+    uint32_t from_end = FIRING_AHEAD + 1;
+    if (block->count < from_end) {
+        if (block->next == WHEEL_NONE)
+            return;
+        from_end -= block->count;
+        block = &wheel->blocks[block->next];
+    }
+    const char *c = (const char *)&wheel->conns[block->entries[block->count - from_end].id];
+    for (size_t at = 0; at < sizeof(struct net_conn); at += 64)
+        __builtin_prefetch(c + at, 1);
 }
 
 uint32_t
@@ -180,7 +249,9 @@ wheel_advance(struct wheel *wheel, uint32_t to)
         wheel->now += step;
         tick(wheel);
     }
-    uint32_t id = wheel->heads[FIRING];
-    wheel_remove(wheel, id);
+    prefetch_ahead(wheel);
+    uint32_t id = slot_pop(wheel, FIRING).id;
+    wheel->conns[id].flags &= ~F_WHEEL;
+    wheel->count--;
     return id;
 }

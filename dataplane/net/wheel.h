@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Timer wheel: three levels of 256 slots of 1 ms, 256 ms and 65.5 s over the connections' own
- * links.
+ * Timer wheel: three levels of 256 slots of 1 ms, 256 ms and 65.5 s.
  *
  * An entry per connection, at its earliest deadline or before: deadlines that move later leave the
  * entry where it is, and when it fires early it is put back. So an ACK that cancels or defers a
  * timer touches nothing here. Deadlines beyond the horizon (4.6 h) fire at the horizon and are put
  * back.
  *
- * Invariant: an entry in level 0 is due within 256 ms, one in level 1 within 65 s, and no entry is
- * due before `now`.
+ *      heads[slot] -> block, not full -> block, full -> ... -> block, full
+ *                     {id, due} ...       net_conn.wheel_at is an entry's place
+ *
+ * Entries lie in blocks and not in a list through the connections: of a million connections each is
+ * a cache miss, which a list takes one after another, and a row of ids all at once.
+ *
+ * Invariants: an entry in level 0 is due within 256 ms, one in level 1 within 65 s, and no entry is
+ * due before `now`. Only the first block of a slot is not full, and none is empty: so the blocks of
+ * wheel_init() do.
  */
 #ifndef SENGI_DATAPLANE_NET_WHEEL_H
 #define SENGI_DATAPLANE_NET_WHEEL_H
@@ -20,11 +26,27 @@
 #define WHEEL_LEVELS 3
 #define WHEEL_SLOTS 256
 #define WHEEL_NONE UINT32_MAX
+#define WHEEL_BLOCK_ENTRIES 63
 
 struct net_conn;
 
+struct wheel_entry {
+    uint32_t id, due;
+};
+
+struct wheel_block {
+    uint32_t next;  /* of the slot, or of the free blocks */
+    uint16_t slot;
+    uint16_t count; /* 1..WHEEL_BLOCK_ENTRIES while in a slot */
+    struct wheel_entry entries[WHEEL_BLOCK_ENTRIES];
+};
+_Static_assert(sizeof(struct wheel_block) == 512, "whole cache lines");
+
 struct wheel {
     struct net_conn *conns; /* ids index this */
+    struct wheel_block *blocks;
+    uint32_t blocks_fresh, blocks_max; /* [blocks_fresh, blocks_max) were never used */
+    uint32_t free_head;
     uint32_t now;           /* ms: all up to and including this has fired */
     uint32_t count;
     uint32_t hint;          /* ms: no slot needs a look before; exact after a search, else early */
@@ -32,7 +54,9 @@ struct wheel {
     uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64];
 };
 
-void wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t now);
+/** @return 0; -1: out of memory. */
+int wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t conns_max, uint32_t now);
+void wheel_destroy(struct wheel *wheel);
 /** c must not be in the wheel. Due now or before now fires with the next tick. */
 void wheel_add(struct wheel *wheel, uint32_t id, uint32_t due);
 /** c must be in the wheel. */

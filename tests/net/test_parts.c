@@ -116,7 +116,7 @@ wheel_against_list(uint32_t start, unsigned stride, unsigned horizon)
     static struct net_conn conns[TIMERS];
     uint32_t due[TIMERS], now = start;
     memset(conns, 0, sizeof conns);
-    wheel_init(&w, conns, start);
+    assert_int_equal(wheel_init(&w, conns, TIMERS, start), 0);
     for (unsigned step = 0; step < 3000; step++) {
         for (unsigned k = 0; k < 5; k++) {
             uint32_t i = next_random() % TIMERS;
@@ -144,6 +144,7 @@ wheel_against_list(uint32_t start, unsigned stride, unsigned horizon)
             if (conns[i].flags & F_WHEEL)
                 assert_true((int32_t)(due[i] - now) > 0);
     }
+    wheel_destroy(&w);
 }
 
 static void
