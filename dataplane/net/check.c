@@ -18,10 +18,10 @@ queue_check(const struct net_conn *c)
     uint32_t at = seq_min(c->snd_una, c->tx_end);
     for (const struct chunk *k = c->tx_head; k; k = k->next, chunks++) {
         CHECK(seq_upto(k->seq, at) && seq_before(at, k->seq + k->end));
-        CHECK(k->next || k == c->tx_tail);
+        CHECK(k->next || k == c->tx_head || k == c->tx_tail);
         at = k->seq + k->end;
     }
-    CHECK(at == c->tx_end && (c->tx_head || !c->tx_tail));
+    CHECK(at == c->tx_end);
     return chunks;
 }
 
@@ -60,6 +60,7 @@ deadline_check(const struct net *net, const struct net_conn *c)
     CHECK(!(c->flags & F_SLOW) || (c->flags & F_WHEEL));
     CHECK((c->flags & (F_ACK_DELAYED | F_ACK_NOW)) != F_ACK_DELAYED || (c->flags & F_WHEEL) ||
           owed);
+    CHECK(!(c->flags & F_ACK_TIMED) || (c->flags & F_ACK_DELAYED));
     if (c->rtx != RTX_NONE)
         CHECK((int32_t)(c->rtx_due - c->wheel_due) >= 0);
     CHECK(!(c->flags & F_WHEEL) || (int32_t)(c->wheel_due - net->wheel.now) > 0);

@@ -335,7 +335,6 @@ conn_prefetch(const struct net *net, struct segment *seg)
     const char *c = (const char *)&net->conns[id];
     __builtin_prefetch(c);
     __builtin_prefetch(c + 64);
-    __builtin_prefetch(c + 128);
 }
 
 /* Fewer connections than these stay in the cache, and fetching ahead is only more instructions. */
@@ -347,8 +346,13 @@ users_prefetch(const struct net *net, const struct segment *segments, unsigned c
     for (unsigned stage = 0; stage < NET_PREFETCH_STAGES; stage++)
         for (unsigned i = 0; i < count; i++) {
             uint32_t id = segments[i].likely;
-            if (id != FLOW_NONE && net->conns[id].user)
-                net->config.callbacks.prefetch(net->conns[id].user, stage);
+            if (id == FLOW_NONE)
+                continue;
+            const struct net_conn *c = &net->conns[id];
+            if (stage == 0)
+                __builtin_prefetch(c->tx_head); /* freed by the ACK; of NULL: harmless */
+            if (c->user)
+                net->config.callbacks.prefetch(c->user, stage);
         }
 }
 

@@ -64,7 +64,7 @@ enum tcp_flag {
     F_ACCEPTED = 1 << 3,   /* the application knows it: callbacks are due */
     F_MAC = 1 << 4,        /* next-hop MAC known */
     F_ACK_NOW = 1 << 5,    /* owed with the next net_flush() */
-    F_ACK_DELAYED = 1 << 6, /* owed at delack_due */
+    F_ACK_DELAYED = 1 << 6, /* owed, but not at once */
     F_DIRTY = 1 << 7,      /* in net->dirty */
     F_SYN_DUE = 1 << 8,    /* SYN or SYN-ACK to (re)send */
     F_FIN_QUEUED = 1 << 9, /* FIN follows tx_end */
@@ -85,6 +85,7 @@ enum tcp_flag {
     F_CWND_LIMITED = 1 << 24, /* cwnd, not the application, held data back since the last ACK */
     F_WSCALE = 1 << 25,    /* window scaling offered or agreed */
     F_WRITABLE_DUE = 1 << 26, /* the buffer pool was empty: ask again at delack_due */
+    F_ACK_TIMED = 1 << 27, /* F_ACK_DELAYED has seen a net_flush(): owed at delack_due */
 };
 
 /** What rtx_due stands for. */
@@ -116,7 +117,8 @@ struct net_conn {
     /* output: line 1 */
     uint8_t mac[6];
     uint16_t mss;      /* payload bytes per segment, timestamps already taken off */
-    struct chunk *tx_head, *tx_tail; /* [snd_una, tx_end) */
+    struct chunk *tx_head; /* [snd_una, tx_end) */
+    struct tcp_extra *extra;
     uint32_t tx_end;
     uint32_t last_ack; /* ACK number last sent (RFC 7323 4.3) */
     uint32_t cwnd;
@@ -124,8 +126,7 @@ struct net_conn {
     uint32_t rttvar_us4;
     uint32_t rtx_due;
     uint32_t ts_offset;
-    uint32_t link;     /* of the free and the dead list */
-    uint32_t wheel_at; /* F_WHEEL: place in the wheel */
+    uint32_t wheel_due, wheel_at; /* F_WHEEL: when and where in the wheel */
     uint32_t state : 4;       /* enum tcp_state */
     uint32_t rtx : 2;         /* enum tcp_rtx */
     uint32_t backoff : 4;     /* consecutive timeouts */
@@ -144,15 +145,14 @@ struct net_conn {
     uint32_t slow_due;
     uint32_t last_rx_ms;
     uint32_t stalled_ms;   /* backoff > 0: when it left 0, the base of the user timeout */
-    uint32_t unused;
-    uint32_t delack_due;
+    uint32_t delack_due;   /* F_ACK_TIMED */
     uint32_t rtt_start_us;
-    uint32_t wheel_due;
+    uint32_t link;         /* of the free and the dead list */
     uint16_t challenge_second;
     uint8_t challenge_count;
     uint8_t probes;        /* keepalive probes unanswered */
-    struct tcp_extra *extra;
-    struct chunk *tx_cursor; /* chunk last read for new data; NULL: search from tx_head */
+    /* when there are two chunks: the last, and the one last read for new data (NULL: the head) */
+    struct chunk *tx_tail, *tx_cursor;
 } __attribute__((aligned(64)));
 #define TCP_DUPACKS_SATURATED 63
 #define TCP_BACKOFF_MAX 15
@@ -345,7 +345,14 @@ struct bare_segment {
 bool tcp_send_bare(struct net *net, const struct bare_segment *s);
 /** Arm what must be armed after sending or after an ACK. */
 void tcp_rearm(struct net *net, struct net_conn *c);
-void tcp_dirty(struct net *net, struct net_conn *c);
+void tcp_touch(struct net *net, struct net_conn *c);
+/** Have net_flush() look at c. */
+static inline void
+tcp_dirty(struct net *net, struct net_conn *c)
+{
+    if (!(c->flags & F_DIRTY))
+        tcp_touch(net, c);
+}
 /** Our timestamp clock for c. */
 uint32_t tcp_timestamp(const struct net *net, const struct net_conn *c);
 /** Free [tx_head .. upto). */
@@ -353,8 +360,15 @@ void tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto);
 
 /* tcp_timer.c */
 void tcp_timer(struct net *net, struct net_conn *c);
+/** Put c into the wheel at `due`, from a later place if it has one. */
+void tcp_timer_place(struct net *net, struct net_conn *c, uint32_t due);
 /** Make sure tcp_timer runs at `due` or before. */
-void tcp_timer_arm(struct net *net, struct net_conn *c, uint32_t due);
+static inline void
+tcp_timer_arm(struct net *net, struct net_conn *c, uint32_t due)
+{
+    if (UNLIKELY(!(c->flags & F_WHEEL) || (int32_t)(c->wheel_due - due) > 0))
+        tcp_timer_place(net, c, due); /* else it fires before, and is put back then */
+}
 void tcp_keepalive_arm(struct net *net, struct net_conn *c);
 
 /* tcp_close.c */

@@ -298,10 +298,10 @@ window_update(struct net *net, struct net_conn *c, const struct segment *seg, ui
     if (!news)
         return;
     bool opened = wnd > c->snd_wnd;
+    if (opened && wnd > c->snd_wnd_max)
+        c->snd_wnd_max = wnd;
     c->snd_wnd = wnd;
     c->snd_wl1 = seg->seq;
-    if (wnd > c->snd_wnd_max)
-        c->snd_wnd_max = wnd;
     if (opened && c->rtx == RTX_PERSIST) {
         c->rtx = RTX_NONE;
         c->backoff = 0;
@@ -334,13 +334,14 @@ tcp_ack(struct net *net, struct net_conn *c, const struct segment *seg)
     if (UNLIKELY(c->state == TCP_SYN_RCVD))
         return ack_establishes(net, c, seg);
     /* RFC 5961 5.2: both bounds; outside, the whole segment is discarded. */
+    bool old = seq_before(seg->ack, c->snd_una);
     if (UNLIKELY(seq_before(c->snd_nxt, seg->ack) ||
-                 seq_before(seg->ack, c->snd_una - c->snd_wnd_max))) {
+                 (old && seq_before(seg->ack, c->snd_una - c->snd_wnd_max)))) {
         net->counters.drop_ack++;
         tcp_send_challenge(net, c);
         return false;
     }
-    if (UNLIKELY(seq_before(seg->ack, c->snd_una)))
+    if (UNLIKELY(old))
         return true; /* overtaken by a newer ACK; its data may be good */
     if (UNLIKELY(seg->sack_count))
         news = sack_update(net, c, seg, &dsack);

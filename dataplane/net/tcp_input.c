@@ -101,10 +101,10 @@ predicted_input(struct net *net, struct net_conn *c, const struct segment *seg)
         timestamp_take(net, c, seg);
     mac_follow(c, seg);
     if (seg->ack != c->snd_una || c->snd_wl1 != seg->seq || wnd > c->snd_wnd) {
+        if (wnd > c->snd_wnd && wnd > c->snd_wnd_max)
+            c->snd_wnd_max = wnd;
         c->snd_wnd = wnd;
         c->snd_wl1 = seg->seq;
-        if (wnd > c->snd_wnd_max)
-            c->snd_wnd_max = wnd;
     }
     if (seg->ack != c->snd_una)
         tcp_ack_predicted(net, c, seg);

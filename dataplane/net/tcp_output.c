@@ -13,10 +13,8 @@
 #define PERSIST_MIN_MS 50u
 
 void
-tcp_dirty(struct net *net, struct net_conn *c)
+tcp_touch(struct net *net, struct net_conn *c)
 {
-    if (c->flags & F_DIRTY)
-        return;
     c->flags |= F_DIRTY;
     net->dirty[net->dirty_tail++ & net->dirty_mask] = conn_id(net, c);
 }
@@ -50,17 +48,20 @@ net_unacked_bytes(const struct net_conn *c)
 static struct chunk *
 queue_tail(struct net *net, struct net_conn *c)
 {
-    struct chunk *tail = c->tx_tail;
+    struct chunk *head = c->tx_head, *tail = head && head->next ? c->tx_tail : head;
     if (tail && tail->end < CHUNK_PAYLOAD_BYTES)
         return tail;
     struct chunk *k = chunk_get(net);
     if (!k)
         return NULL;
     k->seq = c->tx_end;
-    if (tail)
-        tail->next = k;
-    else
+    if (!tail) { /* the usual reply: the cold line stays as it is */
         c->tx_head = k;
+        return k;
+    }
+    if (tail == head)
+        c->tx_cursor = NULL;
+    tail->next = k;
     c->tx_tail = k;
     return k;
 }
@@ -102,21 +103,19 @@ tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto)
     struct chunk *k = c->tx_head;
     while (k && seq_upto(k->seq + k->end, upto)) {
         c->tx_head = k->next;
-        if (c->tx_cursor == k)
+        if (k->next && c->tx_cursor == k)
             c->tx_cursor = NULL;
         chunk_put(net, k);
         k = c->tx_head;
     }
-    if (!k)
-        c->tx_tail = NULL;
 }
 
 static void
 queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
 {
-    struct chunk *k = c->tx_cursor;
+    struct chunk *head = c->tx_head, *k = head->next ? c->tx_cursor : NULL;
     if (!k || seq_before(seq, k->seq))
-        k = c->tx_head;
+        k = head;
     while (n) {
         while (seq_upto(k->seq + k->end, seq))
             k = k->next;
@@ -128,7 +127,8 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
         seq += part;
         n -= part;
     }
-    c->tx_cursor = k;
+    if (head->next)
+        c->tx_cursor = k;
 }
 
 /* ---- one segment ---- */
@@ -192,7 +192,7 @@ tcp_send_segment(struct net *net, struct net_conn *c, uint32_t seq, uint32_t byt
     net->counters.segments_out++;
     ip_send(net, &out, 16);
     c->last_ack = c->rcv_nxt;
-    c->flags &= ~(F_ACK_NOW | F_ACK_DELAYED);
+    c->flags &= ~(F_ACK_NOW | F_ACK_DELAYED | F_ACK_TIMED);
     return true;
 }
 
@@ -446,7 +446,9 @@ tcp_output(struct net *net, struct net_conn *c)
         tcp_send_ack(net, c);
         if (c->flags & F_ACK_NOW)
             return false;
-    } else if (c->flags & F_ACK_DELAYED) {
+    } else if ((c->flags & (F_ACK_DELAYED | F_ACK_TIMED)) == F_ACK_DELAYED) {
+        c->flags |= F_ACK_TIMED;
+        c->delack_due = net->now_ms + net->config.times.delayed_ack_ms;
         tcp_timer_arm(net, c, c->delack_due);
     }
     if (c->rtx == RTX_NONE)

@@ -335,10 +335,7 @@ void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *by
             c->extra->fin_known = false;
         tcp_extra_trim(net, c);
     }
-    if (!(c->flags & F_ACK_DELAYED)) {
-        c->flags |= F_ACK_DELAYED;
-        c->delack_due = net->now_ms + net->config.times.delayed_ack_ms;
-    }
+    c->flags |= F_ACK_DELAYED;
     if (c->rcv_nxt - c->last_ack >= 2u * c->mss)
         c->flags |= F_ACK_NOW; /* RFC 5681 4.2: every second full segment */
     tcp_dirty(net, c);

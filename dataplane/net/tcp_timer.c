@@ -13,14 +13,11 @@
 #define BLACK_HOLE_TIMEOUTS 3 /* as many RTOs of a full segment in a row: suspect the path MTU */
 
 void
-tcp_timer_arm(struct net *net, struct net_conn *c, uint32_t due)
+tcp_timer_place(struct net *net, struct net_conn *c, uint32_t due)
 {
     uint32_t id = conn_id(net, c);
-    if (c->flags & F_WHEEL) {
-        if ((int32_t)(c->wheel_due - due) <= 0)
-            return; /* fires before, and is put back then */
+    if (c->flags & F_WHEEL)
         wheel_remove(&net->wheel, id);
-    }
     wheel_add(&net->wheel, id, due);
 }
 
@@ -218,7 +215,7 @@ writable_retry(struct net *net, struct net_conn *c)
 void
 tcp_timer(struct net *net, struct net_conn *c)
 {
-    if ((c->flags & F_ACK_DELAYED) && is_due(net, c->delack_due)) {
+    if ((c->flags & F_ACK_TIMED) && is_due(net, c->delack_due)) {
         c->flags |= F_ACK_NOW;
         net->counters.acks_delayed++;
         tcp_dirty(net, c);
@@ -234,7 +231,7 @@ tcp_timer(struct net *net, struct net_conn *c)
     /* Put back for whatever is still ahead. */
     if (c->rtx != RTX_NONE)
         tcp_timer_arm(net, c, c->rtx_due);
-    if ((c->flags & (F_ACK_DELAYED | F_ACK_NOW)) == F_ACK_DELAYED)
+    if ((c->flags & (F_ACK_TIMED | F_ACK_NOW)) == F_ACK_TIMED)
         tcp_timer_arm(net, c, c->delack_due);
     if (c->flags & F_SLOW)
         tcp_timer_arm(net, c, c->slow_due);

@@ -227,8 +227,8 @@ prefetch_ahead(const struct wheel *wheel)
         block = &wheel->blocks[block->next];
     }
     const char *c = (const char *)&wheel->conns[block->entries[block->count - from_end].id];
-    for (size_t at = 0; at < sizeof(struct net_conn); at += 64)
-        __builtin_prefetch(c + at, 1);
+    __builtin_prefetch(c, 1);
+    __builtin_prefetch(c + 64, 1);
 }
 
 uint32_t
