@@ -7,8 +7,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the odd last byte is the low one");
 
 /*
- * 32 bytes a step with end-around carry. x86's add-with-carry chain is what compilers do not find
- * by themselves.
+ * 32 or 64 bytes a step with end-around carry. x86's add-with-carry chain is what compilers do not
+ * find by themselves.
  */
 static inline uint64_t
 add_32_bytes(uint64_t sum, const uint8_t *p)
@@ -34,14 +34,41 @@ add_32_bytes(uint64_t sum, const uint8_t *p)
 #endif
 }
 
+static inline uint64_t
+add_64_bytes(uint64_t sum, const uint8_t *p)
+{
+#if defined(__x86_64__)
+    __asm__("addq 0(%1), %0\n\t"
+            "adcq 8(%1), %0\n\t"
+            "adcq 16(%1), %0\n\t"
+            "adcq 24(%1), %0\n\t"
+            "adcq 32(%1), %0\n\t"
+            "adcq 40(%1), %0\n\t"
+            "adcq 48(%1), %0\n\t"
+            "adcq 56(%1), %0\n\t"
+            "adcq $0, %0"
+            : "+r"(sum)
+            : "r"(p), "m"(*(const uint8_t(*)[64])p)
+            : "cc");
+    return sum;
+#else
+    return add_32_bytes(add_32_bytes(sum, p), p + 32);
+#endif
+}
+
 uint64_t
 checksum_add(uint64_t sum, const void *data, size_t size)
 {
     const uint8_t *p = data;
     uint64_t small = 0; /* cannot overflow: at most seven words of 32 bits and an odd end */
 
-    for (; size >= 32; size -= 32, p += 32)
+    for (; size >= 64; size -= 64, p += 64)
+        sum = add_64_bytes(sum, p);
+    if (size >= 32) {
         sum = add_32_bytes(sum, p);
+        p += 32;
+        size -= 32;
+    }
     for (; size >= 8; size -= 8, p += 8) {
         uint32_t w[2];
         memcpy(w, p, 8);
