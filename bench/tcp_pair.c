@@ -105,7 +105,10 @@ static const struct conn_backend backend = {server_flush, server_pause, server_c
 static void *server_accept(void *ctx, struct net_conn *nc)
 {
     struct tcp_pair *p = ctx;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    struct net_addr peer;
+    net_conn_peer(nc, &peer, NULL);
+    memcpy(&address.sin_addr, peer.bytes + 12, 4);
     struct conn *conn = conn_open(p->core, &backend, (struct sockaddr *)&address);
     CHECK(conn && p->fresh_count < CONNECTS_AT_ONCE);
     conn->net_conn = nc;

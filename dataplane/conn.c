@@ -33,86 +33,117 @@ void conn_address_format(const struct sockaddr_storage *peer, char text[CONN_ADD
         p += snprintf(p, 6, "%s%x", i ? ":" : "", a[i] << 8 | a[i + 1]);
 }
 
-static void timed_link(struct core *core, struct conn *conn)
+/* --- lists: every connection is in core->timed or in core->conns --- */
+
+static void list_unlink(struct conn *conn)
 {
-    if (conn->timed_link)
-        return;
-    conn->timed_next = core->timed;
-    conn->timed_link = &core->timed;
-    if (core->timed)
-        core->timed->timed_link = &conn->timed_next;
-    core->timed = conn;
+    *conn->list_link = conn->list_next;
+    if (conn->list_next)
+        conn->list_next->list_link = conn->list_link;
 }
 
-static void timed_unlink(struct conn *conn)
+static void list_link(struct core *core, struct conn *conn, bool timed)
 {
-    if (!conn->timed_link)
-        return;
-    *conn->timed_link = conn->timed_next;
-    if (conn->timed_next)
-        conn->timed_next->timed_link = conn->timed_link;
-    conn->timed_link = NULL;
+    struct conn **head = timed ? &core->timed : &core->conns;
+    conn->timed = timed;
+    conn->list_next = *head;
+    conn->list_link = head;
+    if (*head)
+        (*head)->list_link = &conn->list_next;
+    *head = conn;
 }
 
-void conn_prefetch(void *user, unsigned stage)
+static void list_move(struct core *core, struct conn *conn, bool timed)
 {
-    const struct conn *conn = user;
-    if (stage == 0) {
-        for (size_t at = 0; at < sizeof *conn; at += 64)
-            __builtin_prefetch((const char *)conn + at, 1);
-    } else {
-        __builtin_prefetch(conn->session, 1); /* of NULL: harmless */
+    if (conn->timed == timed)
+        return;
+    list_unlink(conn);
+    list_link(core, conn, timed);
+}
+
+struct conn *conn_first(const struct core *core)
+{
+    return core->timed ? core->timed : core->conns;
+}
+
+struct conn *conn_next(const struct core *core, const struct conn *conn)
+{
+    return conn->list_next || !conn->timed ? conn->list_next : core->conns;
+}
+
+void conn_prefetch(void *user)
+{
+    __builtin_prefetch(user, 1);
+    __builtin_prefetch((const char *)user + offsetof(struct conn, out_bytes), 1);
+}
+
+session_id_t conn_session_id(const struct conn *conn)
+{
+    return conn->session ? conn->session->id : 0;
+}
+
+/* The set of an address: connections from one host share it. NULL: out of memory. */
+static struct auth_set *auth_of_peer(struct core *core, const struct sockaddr_storage *peer)
+{
+    char address[CONN_ADDRESS_BYTES];
+    conn_address_format(peer, address);
+    struct bytes text = {(const uint8_t *)address, (uint32_t)strlen(address)};
+    uint32_t hash = 0;
+    for (uint32_t i = 0; i < text.size; i++)
+        hash = hash * 31 + text.data[i];
+    struct auth_set **slot = &core->auth_of_peers[hash % AUTH_OF_PEERS];
+    if (!*slot || !bytes_equal((*slot)->ids[0].id, text)) {
+        struct auth_set *set = auth_set_of_ip(address);
+        if (!set)
+            return NULL;
+        if (*slot)
+            auth_set_drop(*slot);
+        *slot = set;
     }
+    return auth_set_hold(*slot);
 }
 
 struct conn *conn_open(struct core *core, const struct conn_backend *backend,
                        const struct sockaddr *peer)
 {
-    struct conn *conn = calloc(1, sizeof *conn);
+    struct conn *conn = aligned_alloc(64, (sizeof *conn + 63) / 64 * 64);
     if (!conn)
         return NULL;
+    memset(conn, 0, sizeof *conn);
     conn->backend = backend;
-    conn->fd = -1;
     op_list_init(&conn->waiting);
     memcpy(&conn->peer, peer,
            peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-    char address[CONN_ADDRESS_BYTES];
-    conn_address_format(conn_peer(conn), address);
-    conn->auth = auth_set_of_ip(address);
+    conn->auth = auth_of_peer(core, conn_peer(conn));
     if (!conn->auth) {
         free(conn);
         return NULL;
     }
-    conn->stats.last_cxid = -1;
+    conn->last_op = LAST_OP_NONE;
+    conn->last_cxid = -1;
     conn->idle_since_ms = core->now_ms;
     conn->established_ms = server_wall_ms();
-    conn->all_next = core->conns;
-    conn->all_link = &core->conns;
-    if (core->conns)
-        core->conns->all_link = &conn->all_next;
-    core->conns = conn;
-    timed_link(core, conn);
+    list_link(core, conn, true);
     stat_add(&core->stats.connections, 1);
     return conn;
 }
 
 /* C2: looked at again at the end of the turn, when nobody up the stack holds the pointer. */
-static void conn_free_later(struct core *core, struct conn *conn)
+void conn_free_later(struct core *core, struct conn *conn)
 {
     if (!conn->detached || conn->ops_in_flight || conn->burst_items || conn->dead)
         return;
+    if (conn->resume)
+        return; /* core_begin_turn() still has to pass it, and comes back */
     conn->dead = true;
-    conn->dead_next = core->dead;
+    conn->later_next = core->dead;
     core->dead = conn;
 }
 
 static void conn_free(struct core *core, struct conn *conn)
 {
     CHECK(conn->state == CONN_CLOSED && conn->waiting.count == 0 && !conn->session);
-    timed_unlink(conn);
-    *conn->all_link = conn->all_next;
-    if (conn->all_next)
-        conn->all_next->all_link = conn->all_link;
+    list_unlink(conn);
     auth_set_drop(conn->auth);
     free(conn->input);
     free(conn);
@@ -138,7 +169,7 @@ void conn_sweep_dead(struct core *core)
     struct conn *conn = core->dead, *next;
     core->dead = NULL;
     for (; conn; conn = next) {
-        next = conn->dead_next;
+        next = conn->later_next;
         conn->dead = false;
         if (conn->ops_in_flight || conn->burst_items)
             continue; /* comes back when they are done */
@@ -153,7 +184,7 @@ void conn_sweep_timed(struct core *core)
 {
     uint64_t sessionless_ms = server_sessionless_ms(core->server);
     for (struct conn *conn = core->timed, *next; conn; conn = next) {
-        next = conn->timed_next;
+        next = conn->list_next;
         uint64_t limit_ms = conn->state == CONN_CLOSING ? CLOSE_LINGER_MS : sessionless_ms;
         if (core->now_ms - conn->idle_since_ms < limit_ms || conn->ops_in_flight)
             continue;
@@ -180,8 +211,8 @@ static void conn_enter_closed(struct core *core, struct conn *conn)
 
 void conn_destroy_all(struct core *core)
 {
-    while (core->conns) {
-        struct conn *conn = core->conns;
+    struct conn *conn;
+    while ((conn = conn_first(core))) {
         conn_enter_closed(core, conn);
         conn->session = NULL;
         conn_free(core, conn);
@@ -206,7 +237,7 @@ void conn_close(struct core *core, struct conn *conn, bool at_once)
     } else if (conn->state != CONN_CLOSING) {
         conn->state = CONN_CLOSING;
         conn->idle_since_ms = core->now_ms;
-        timed_link(core, conn);
+        list_move(core, conn, true);
         core_mark_dirty(core, conn);
     }
     conn->backend->close(core, conn, at_once);
@@ -266,7 +297,7 @@ static struct op *request_copy(struct core *core, struct conn *conn, const struc
     op->core = core->index;
     op->conn = conn;
     op->session = conn->session;
-    op->session_id = conn->session_id;
+    op->session_id = conn_session_id(conn);
     op->info = info;
     op->xid = xid;
     op->start_us = core->now_us;
@@ -345,8 +376,7 @@ static void conn_request(struct core *core, struct conn *conn, int32_t xid, int3
     if (auth_missing(core, conn, info))
         info = &serve_refused;
     if (LIKELY(renews_session(info)))
-        atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms,
-                              memory_order_relaxed);
+        atomic_store_explicit(&conn->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
     if (ends_input(info))
         conn->input_closed = true;
     bool in_control = op_in_control(info);
@@ -442,16 +472,15 @@ static void connect_complete(struct core *core, struct conn *conn, struct op *op
         conn_close(core, conn, false);
         return;
     }
-    conn->session_id = op->session_id;
     conn->timeout_ms = op->timeout_ms;
-    conn->stats.last_op = opcode_at(OPX_CREATE_SESSION)->lop;
-    conn->stats.last_cxid = 0;
-    conn->stats.last_zxid = op->zxid;
-    conn->stats.last_response_ms = core->now_ms;
+    conn->last_op = OPX_CREATE_SESSION;
+    conn->last_cxid = 0;
+    conn->last_zxid = op->zxid;
+    conn->last_response_ms = core->now_ms;
     if (conn->state == CONN_CLOSING)
         return;
     conn->state = CONN_ESTABLISHED;
-    timed_unlink(conn);
+    list_move(core, conn, false);
 }
 
 /* --- input --- */
@@ -483,9 +512,11 @@ static bool conn_flows(const struct core *core, const struct conn *conn)
 
 static void note_requests(struct core *core, struct conn *conn, uint32_t count)
 {
-    conn->stats.received += count;
+    conn->reads_new += count;
+    if (UNLIKELY(conn->reads_new > INT32_MAX))
+        conn_stats_fold(conn);
     core->turn.requests += count;
-    atomic_store_explicit(&conn->session->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+    atomic_store_explicit(&conn->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
 }
 
 /* Reads at the front of the input, one after another. @return bytes of those taken. */
@@ -586,7 +617,8 @@ size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, si
         return 0;
     if (conn->input_closed)
         return n;
-    conn->idle_since_ms = core->now_ms;
+    if (UNLIKELY(conn->timed))
+        conn->idle_since_ms = core->now_ms;
     stat_add(&core->stats.bytes_received, n);
     if (conn->input_size) {
         if (!input_keep(conn, bytes, n))
@@ -667,7 +699,7 @@ static void resume_later(struct core *core, struct conn *conn)
     if (conn->resume || conn->state == CONN_CLOSED)
         return;
     conn->resume = true;
-    conn->resume_next = core->resume;
+    conn->later_next = core->resume;
     core->resume = conn;
 }
 
@@ -703,19 +735,21 @@ void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
                        const struct opcode_info *info, int32_t xid, zxid_t zxid)
 {
     uint64_t ms = start_us == core->now_us ? 0 : (core->now_us - start_us) / 1000;
-    conn->stats.last_op = info ? info->lop : "NA";
+    uint32_t shown_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+    conn_stats_fold(conn);
+    conn->last_op = info && info != &serve_refused ? (uint8_t)info->index : LAST_OP_NA;
     /* As in Java, pings and other negative xids leave the last one standing. */
     if (xid >= 0)
-        conn->stats.last_cxid = xid;
-    conn->stats.last_zxid = zxid;
-    conn->stats.last_response_ms = core->now_ms;
-    conn->stats.latency_ms_last = ms;
-    if (conn->stats.latency_count++ == 0 || ms < conn->stats.latency_ms_min)
-        conn->stats.latency_ms_min = ms;
+        conn->last_cxid = xid;
+    conn->last_zxid = zxid;
+    conn->last_response_ms = core->now_ms;
+    conn->stats.latency_ms_last = shown_ms;
+    if (conn->stats.latency_count++ == 0 || shown_ms < conn->stats.latency_ms_min)
+        conn->stats.latency_ms_min = shown_ms;
     if (UNLIKELY(ms)) {
         conn->stats.latency_ms_sum += ms;
-        if (ms > conn->stats.latency_ms_max)
-            conn->stats.latency_ms_max = ms;
+        if (shown_ms > conn->stats.latency_ms_max)
+            conn->stats.latency_ms_max = shown_ms;
         core_note_latency(core, ms, 1);
     } else {
         core->turn.quick++;
@@ -730,16 +764,14 @@ void conn_note_reply(struct core *core, struct conn *conn, size_t body_size)
     core_note_size(core, (int64_t)body_size + REPLY_HEADER_BYTES);
 }
 
-void conn_note_quick(struct core *core, struct conn *conn)
+void conn_stats_fold(struct conn *conn)
 {
-    core->turn.quick += conn->quick_replies;
+    conn->stats.received += conn->reads_new;
+    conn->reads_new = 0;
+    if (conn->quick_replies == 0)
+        return;
     conn->stats.sent += conn->quick_replies;
     conn->stats.latency_count += conn->quick_replies;
     conn->stats.latency_ms_min = conn->stats.latency_ms_last = 0;
-    conn->stats.last_op = opcode_at(OPX_GET_DATA)->lop;
-    if (conn->quick_xid >= 0)
-        conn->stats.last_cxid = conn->quick_xid;
-    conn->stats.last_zxid = core->visible;
-    conn->stats.last_response_ms = core->now_ms;
     conn->quick_replies = 0;
 }

@@ -26,7 +26,10 @@
 #ifndef SENGI_DATAPLANE_CONN_H
 #define SENGI_DATAPLANE_CONN_H
 
+#include <assert.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
+#include <stddef.h>
 
 #include "client/wire/types.h"
 #include "dataplane/op.h"
@@ -98,10 +101,21 @@ struct out_chunk {
     uint8_t data[];
 };
 
+/*
+ * The first two lines are all that a getData reads and writes of its connection: of a million
+ * connections each line is a cache miss. What is counted there goes to `stats` by
+ * conn_stats_fold().
+ */
 struct conn {
-    /* hot */
+    /* hot: input and the burst */
     const struct conn_backend *backend;
-    enum conn_state state;
+    union {             /* the backend's handle */
+        void *net_conn; /* own TCP */
+        int fd;         /* kernel */
+    };
+    uint8_t state;      /* enum conn_state */
+    uint8_t last_op;    /* opcode_info.index or LAST_OP_*, for `cons` */
+    uint8_t burst_items; /* items of this connection in the burst */
     bool has_read_only; /* the ConnectRequest had the optional byte */
     bool paused;        /* input stopped: handshake, output or pending requests above their
                          * limits */
@@ -114,45 +128,49 @@ struct conn {
     bool resume;        /* in core->resume */
     bool dead;          /* in core->dead */
     bool dirty;         /* in core->dirty */
+    bool timed;         /* in core->timed, else in core->conns */
     bool writable_wait; /* the backend waits until the peer takes more */
-    uint32_t burst_items; /* items of this connection in the burst */
     uint32_t ops_in_flight;
+    uint32_t input_size;
+    struct out_chunk *out_head, *out_tail;
+    uint32_t reads_new;     /* requests not in stats.received yet */
     uint32_t quick_replies; /* of serve_get_data_quick(), not in stats yet */
-    int32_t quick_xid;      /* of the last of them */
+
+    /* hot: replies */
+    uint32_t out_bytes; /* <= OUTPUT_BYTES_MAX + REPLY_BYTES_MAX + a few */
+    int32_t last_cxid;  /* -1 = none */
+    /* shared: written by this core with every request, read by control (session.h); relaxed, a late
+     * value only delays expiry by one look */
+    _Atomic int64_t heard_ms;
+    zxid_t last_zxid;
+    uint64_t last_response_ms;
+    struct op_list waiting;
+    struct conn *dirty_next;
+
+    /* cold */
+    uint8_t *input;      /* partial frame, owned */
+    uint32_t input_capacity;
+    uint32_t pending_bytes; /* bodies in flight and waiting */
     struct session *session;
     struct auth_set *auth;
-    struct out_chunk *out_head, *out_tail;
-    uint64_t out_bytes;
-    struct op_list waiting;
-    uint64_t pending_bytes; /* bodies in flight and waiting */
-    uint8_t *input;      /* partial frame, owned */
-    uint32_t input_size, input_capacity;
-    struct conn *dirty_next, *resume_next, *dead_next;
     struct watch_owner watches;
-
-    /* backend's handle */
-    int fd;             /* kernel */
-    int32_t timeout_ms; /* of the session; here so that no byte is lost to padding */
-    void *net_conn;     /* own TCP */
-
-    /* cold: statistics and lists */
-    struct conn *all_next, **all_link;     /* core->conns */
-    struct conn *timed_next, **timed_link; /* core->timed: no session yet, or closing */
-    session_id_t session_id;
-    uint64_t idle_since_ms; /* last event, for connections in core->timed */
+    struct conn *list_next, **list_link; /* core->timed: no session yet, or closing; core->conns */
+    struct conn *later_next; /* core->resume or core->dead: a dead one is not resumed */
+    uint64_t idle_since_ms;  /* last event, for connections in core->timed */
     uint64_t established_ms; /* wall clock, ms since 1970 */
     struct sockaddr_in6 peer; /* or a sockaddr_in: see conn_peer() */
+    int32_t timeout_ms;      /* of the session */
     struct {
-        uint64_t received, sent;
-        int64_t last_cxid; /* -1 = none */
-        zxid_t last_zxid;
-        uint64_t last_response_ms, latency_ms_last, latency_ms_min, latency_ms_max, latency_ms_sum;
-        uint64_t latency_count;
-        const char *last_op;
+        uint32_t latency_ms_last, latency_ms_min, latency_ms_max;
+        uint64_t received, sent, latency_ms_sum, latency_count;
     } stats;
 };
+#define LAST_OP_NONE 255
+#define LAST_OP_NA 254
 
-static_assert(sizeof(struct conn) <= 384, "an idle connection costs one allocation of this size");
+static_assert(sizeof(struct conn) <= 320, "an idle connection costs one allocation of this size");
+static_assert(offsetof(struct conn, out_bytes) == 64 && offsetof(struct conn, input) == 128,
+              "a read touches two lines");
 
 /** Address of the peer; only as many bytes as its family has may be read. */
 static inline const struct sockaddr_storage *conn_peer(const struct conn *conn)
@@ -161,7 +179,13 @@ static inline const struct sockaddr_storage *conn_peer(const struct conn *conn)
 }
 
 /** Prefetch what input for a connection will touch; see struct net_callbacks. */
-void conn_prefetch(void *conn, unsigned stage);
+void conn_prefetch(void *conn);
+
+/** Every connection of a core: those in core->timed first. */
+struct conn *conn_first(const struct core *core);
+struct conn *conn_next(const struct core *core, const struct conn *conn);
+/** 0: none. */
+session_id_t conn_session_id(const struct conn *conn);
 
 /** A new connection of this core. @param peer copied. NULL: out of memory. */
 struct conn *conn_open(struct core *core, const struct conn_backend *backend,
@@ -207,8 +231,8 @@ void conn_output_drop(struct core *core, struct conn *conn);
 void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
                        const struct opcode_info *info, int32_t xid, zxid_t zxid);
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size);
-/** Statistics of the turn's quick replies, all at once. */
-void conn_note_quick(struct core *core, struct conn *conn);
+/** Bring conn->stats up to date. */
+void conn_stats_fold(struct conn *conn);
 
 /**
  * A finished op came back (drained batch). Queues its reply; what waited behind it starts with
@@ -231,6 +255,8 @@ void conn_burst_item_done(struct core *core, struct conn *conn);
 void conn_sweep_timed(struct core *core);
 /** Free every connection as it is: the core's thread and the control core have ended. */
 void conn_destroy_all(struct core *core);
+/** C2: to be freed by conn_sweep_dead(), if nothing refers to it any more. */
+void conn_free_later(struct core *core, struct conn *conn);
 /** End of turn: free what C2 allows. */
 void conn_sweep_dead(struct core *core);
 

@@ -187,7 +187,7 @@ static void client_request(struct control *c, struct op *op)
     if (session->conn != op->conn || session->closed) {
         op->no_reply = true; /* moved to another connection, or gone: this one is being closed */
         finish_at_newest(c, op);
-    } else if (atomic_load_explicit(&session->closing, memory_order_relaxed)) {
+    } else if (session->closing) {
         refuse(c, op, ZK_SESSIONEXPIRED);
     } else {
         switch (op->info->number) {
@@ -219,7 +219,7 @@ static void connect_request(struct control *c, struct op *op)
     session_passwd(op->session_id, passwd);
     bool passwd_ok = op->err == 0 && CRYPTO_memcmp(passwd, op->passwd, PASSWD_BYTES) == 0;
     struct session *s = session_find(c->sessions, op->session_id);
-    if (!passwd_ok || !s || atomic_load_explicit(&s->closing, memory_order_relaxed)) {
+    if (!passwd_ok || !s || s->closing) {
         finish_at_newest(c, op); /* op->session == NULL: refused */
         return;
     }
@@ -254,10 +254,7 @@ static void session_created(struct control *c, struct op *op)
 
 static void detach(struct control *c, struct op *op)
 {
-    struct session *s = op->session;
-    if (s->conn == op->conn)
-        s->conn = NULL;
-    session_release(c->sessions, s);
+    session_detach(op->session, op->conn);
     control_finish(c, op);
 }
 

@@ -93,26 +93,28 @@ struct dump {
 static void dump_count(void *ctx, const struct session *s)
 {
     struct dump *d = ctx;
-    if (d->buckets == 0 || s->bucket_ms != d->bucket_ms)
+    int64_t bucket_ms = session_bucket_ms(d->control->sessions, s);
+    if (d->buckets == 0 || bucket_ms != d->bucket_ms)
         d->buckets++;
-    d->bucket_ms = s->bucket_ms;
+    d->bucket_ms = bucket_ms;
     d->sessions++;
 }
 
 static void dump_bucket_size(void *ctx, const struct session *s)
 {
     struct dump *d = ctx;
-    d->bucket_sessions += s->bucket_ms == d->bucket_ms;
+    d->bucket_sessions += session_bucket_ms(d->control->sessions, s) == d->bucket_ms;
 }
 
 static void dump_session(void *ctx, const struct session *s)
 {
     struct dump *d = ctx;
-    if (s->bucket_ms != d->bucket_ms) {
-        d->bucket_ms = s->bucket_ms;
+    int64_t bucket_ms = session_bucket_ms(d->control->sessions, s);
+    if (bucket_ms != d->bucket_ms) {
+        d->bucket_ms = bucket_ms;
         d->bucket_sessions = 0;
         session_each(d->control->sessions, dump_bucket_size, d);
-        int64_t wall_ms = (int64_t)server_wall_ms() + s->bucket_ms - (int64_t)d->control->now_ms;
+        int64_t wall_ms = (int64_t)server_wall_ms() + bucket_ms - (int64_t)d->control->now_ms;
         words_format_dump_bucket(d->text, d->bucket_sessions, wall_ms);
     }
     words_format_dump_session(d->text, s->id);

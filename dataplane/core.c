@@ -67,6 +67,9 @@ void core_destroy(struct core *core)
         op_free(op); /* came when the control core had ended */
     if (core->watches)
         conn_destroy_all(core);
+    for (size_t i = 0; i < AUTH_OF_PEERS; i++)
+        if (core->auth_of_peers[i])
+            auth_set_drop(core->auth_of_peers[i]);
     chunk_pool_free(&core->chunks);
     chunk_pool_free(&core->first_chunks);
     watch_table_destroy(core->watches);
@@ -186,10 +189,12 @@ void core_begin_turn(struct core *core)
     core_drain(core);
     struct conn *conn;
     while ((conn = core->resume)) {
-        core->resume = conn->resume_next;
+        core->resume = conn->later_next;
         conn->resume = false;
         if (conn->state != CONN_CLOSED)
             conn_resume(core, conn);
+        else
+            conn_free_later(core, conn);
     }
 }
 
@@ -202,8 +207,6 @@ static void core_flush_dirty(struct core *core)
         conn->dirty = false;
         if (conn->state == CONN_CLOSED)
             continue;
-        if (conn->quick_replies)
-            conn_note_quick(core, conn);
         if (conn->cut) {
             conn_close(core, conn, true);
             continue;
@@ -247,8 +250,8 @@ static void core_publish_stats(struct core *core)
         stat_add(&core->stats.ops[OPX_GET_DATA], core->turn.quick_gets);
     if (core->turn.requests)
         stat_add(&core->stats.received, core->turn.requests);
-    if (core->turn.quick)
-        core_note_latency(core, 0, core->turn.quick);
+    if (core->turn.quick + core->turn.quick_gets)
+        core_note_latency(core, 0, core->turn.quick + core->turn.quick_gets);
     if (core->turn.replies) {
         stat_add(&core->stats.sent, core->turn.replies);
         if (core->turn.response_min != INT64_MAX)

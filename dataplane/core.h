@@ -33,6 +33,7 @@ struct server;
 
 #define BURST_ITEMS_MAX 64
 #define QUICK_ROWS 16
+#define AUTH_OF_PEERS 1024
 #define CORE_RING_ENTRIES 4096
 #define CHUNK_POOL_MAX 1024       /* chunks of OUTPUT_CHUNK_BYTES kept for reuse */
 #define CHUNK_POOL_FIRST_MAX 16384 /* of OUTPUT_CHUNK_BYTES_FIRST */
@@ -97,7 +98,7 @@ struct core {
     bool stopping; /* OP_STOP came: leave the loop when output is flushed */
     struct burst_item burst[BURST_ITEMS_MAX];
     struct op_list overflow; /* ops that did not fit into to_control */
-    struct conn *conns;  /* all */
+    struct conn *conns;  /* all but these: */
     struct conn *timed;  /* without session, or closing */
     struct conn *dirty;  /* have output */
     struct conn *resume; /* an op of theirs came back in this drain */
@@ -109,12 +110,14 @@ struct core {
     uint64_t out_bytes; /* queued to all peers */
     struct watch_table *watches;
     uint64_t sessionless_check_ms;
+    struct auth_set *auth_of_peers[AUTH_OF_PEERS]; /* by hash of the address; those used last */
     struct buffer scratch; /* replies whose size is not known beforehand */
     void *backend; /* struct kernel, or the DPDK port's per-core state */
     /* counted in this turn, added to stats at its end: one store each instead of one per request */
     struct {
-        uint64_t requests, replies, quick; /* quick: answered within the turn, latency 0 ms */
-        uint64_t quick_gets;               /* of these, by serve_get_data_quick() */
+        uint64_t requests, replies;
+        uint64_t quick;      /* answered within the turn, latency 0 ms */
+        uint64_t quick_gets; /* the same, by serve_get_data_quick() */
         int64_t response_last, response_min, response_max;
     } turn;
     struct core_stats stats;

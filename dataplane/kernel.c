@@ -293,6 +293,8 @@ static void accept_one(struct kernel *k, int fd, const struct sockaddr_storage *
     if (k->config.keepalive)
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     struct conn *conn = conn_open(k->core, &kernel_backend, (const struct sockaddr *)peer);
+    if (conn)
+        conn->fd = -1;
     if (!conn || epoll_set(k, EPOLL_CTL_ADD, fd, EPOLLIN, conn) != 0) {
         peer_leave(k->config.peers, peer);
         atomic_fetch_sub_explicit(k->config.connections, 1, memory_order_relaxed);

@@ -150,7 +150,11 @@ bool serve_get_data_quick(struct core *core, struct burst_item *item)
     memcpy(p + 24, v->tail, data_size);
     memcpy(p + 24 + data_size, v->stat, STAT_BYTES);
     conn->quick_replies++;
-    conn->quick_xid = item->xid;
+    conn->last_op = OPX_GET_DATA;
+    if (LIKELY(item->xid >= 0))
+        conn->last_cxid = item->xid;
+    conn->last_zxid = core->visible;
+    conn->last_response_ms = core->now_ms;
     core->turn.quick_gets++;
     core_note_size(core, size - 4);
     return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/wire/check.h"
+#include "dataplane/conn.h"
 
 /* Buckets are kept in a ring of slots by bucket number; a session further ahead than the ring
  * shares a slot and is simply looked at early. */
@@ -86,7 +87,7 @@ static int64_t expiry_bucket(const struct session_table *t, int64_t heard_ms, in
 static void bucket_link(struct session_table *t, struct session *s, int64_t bucket)
 {
     struct session **head = &t->slot[bucket % BUCKET_SLOTS];
-    s->bucket_ms = bucket * t->tick_ms;
+    s->bucket = (uint32_t)bucket;
     s->bucket_next = *head;
     if (*head)
         (*head)->bucket_link = &s->bucket_next;
@@ -107,13 +108,13 @@ struct session *session_open(struct session_table *t, session_id_t id, int32_t t
                              int64_t now_ms)
 {
     CHECK(!session_find(t, id));
-    struct session *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
+    struct session *s = malloc(sizeof *s);
     if (!s)
         return NULL;
     memset(s, 0, sizeof *s);
     s->id = id;
     s->timeout_ms = timeout_ms;
-    atomic_init(&s->heard_ms, now_ms);
+    s->heard_ms = now_ms;
     if (t->count > t->hash_mask)
         hash_grow(t);
     struct session **head = &t->hash[hash_of(id) & t->hash_mask];
@@ -137,15 +138,15 @@ void session_renew(struct session_table *t, struct session *s, int32_t timeout_m
 {
     CHECK(s->bucket_link);
     s->timeout_ms = timeout_ms;
-    atomic_store_explicit(&s->heard_ms, now_ms, memory_order_relaxed);
+    s->heard_ms = now_ms;
     bucket_unlink(s);
     bucket_link(t, s, expiry_bucket(t, now_ms, timeout_ms));
 }
 
 void session_begin_close(struct session_table *t, struct session *s)
 {
-    CHECK(!atomic_load_explicit(&s->closing, memory_order_relaxed));
-    atomic_store_explicit(&s->closing, true, memory_order_relaxed);
+    CHECK(!s->closing);
+    s->closing = true;
     bucket_unlink(s);
     t->open_count--;
 }
@@ -163,19 +164,33 @@ void session_finish_close(struct session_table *t, struct session *s)
         free(s);
 }
 
-void session_release(struct session_table *t, struct session *s)
+static int64_t last_heard_ms(const struct session *s)
 {
-    (void)t; /* an open session stays until it expires */
+    int64_t heard_ms =
+        s->conn ? atomic_load_explicit(&s->conn->heard_ms, memory_order_relaxed) : 0;
+    return heard_ms > s->heard_ms ? heard_ms : s->heard_ms;
+}
+
+void session_detach(struct session *s, const struct conn *conn)
+{
     CHECK(s->refs > 0);
+    if (s->conn == conn) {
+        s->heard_ms = last_heard_ms(s);
+        s->conn = NULL;
+    }
     if (--s->refs == 0 && s->closed)
-        free(s);
+        free(s); /* an open one stays until it expires */
+}
+
+int64_t session_bucket_ms(const struct session_table *t, const struct session *s)
+{
+    return (t->due_bucket + (int32_t)(s->bucket - (uint32_t)t->due_bucket)) * t->tick_ms;
 }
 
 static void session_look(struct session_table *t, struct session *s, int64_t now_ms,
                          void (*expire)(void *ctx, struct session *s), void *ctx)
 {
-    int64_t heard_ms = atomic_load_explicit(&s->heard_ms, memory_order_relaxed);
-    int64_t bucket = expiry_bucket(t, heard_ms, s->timeout_ms);
+    int64_t bucket = expiry_bucket(t, last_heard_ms(s), s->timeout_ms);
     if (bucket * t->tick_ms <= now_ms) {
         expire(ctx, s); /* may free it */
         return;

@@ -4,49 +4,46 @@
  * Sessions as the control core tracks them (semantics.md section 13): owner connection, expiry
  * buckets, closing.
  *
- *   data core:  stores session->heard_ms with every request (its own cache line, relaxed)
- *   control:    keeps sessions in buckets of one tick; when a bucket is due it looks at heard_ms
- *   and either moves the
- *               session to the bucket of its real expiry or expires it
+ *   data core:  stores conn->heard_ms with every request (a line that it writes anyway, relaxed)
+ *   control:    keeps sessions in buckets of one tick; when a bucket is due it looks at the owner's
+ *               heard_ms and either moves the session to the bucket of its real expiry or expires
+ *               it
  *
- * So renewing a session costs a store on the core that owns the connection, and nothing crosses
- * cores.
+ * So renewing a session costs a store on the core that owns the connection, nothing crosses cores,
+ * and a request does not touch the session.
  *
  * Invariants
  *   E1  An open session is in exactly one bucket; a closing one in none.
  *   E2  A struct session is freed only when it is closed and no connection refers to it (refs ==
  *       0).
  *   E3  Only CLOCK_MONOTONIC decides (ZOOKEEPER-1366).
+ *   E4  session->conn, when set, can be read: a connection is freed after control has let go of it
+ *       (C2), which is session_detach().
  */
 #ifndef SENGI_DATAPLANE_SESSION_H
 #define SENGI_DATAPLANE_SESSION_H
 
-#include <stdatomic.h>
+#include <assert.h>
 
 #include "client/wire/types.h"
 
 struct conn;
 
 struct session {
-    /* shared: written by the data core that owns the connection, read by control; relaxed, a late
-     * value only delays expiry by one look */
-    _Alignas(64) _Atomic int64_t heard_ms;
-    /*
-     * shared: written by control, read by the data core; relaxed: requests behind it are refused by
-     * control anyway
-     */
-    _Atomic bool closing;
-    /* owned by control */
+    /* owned by control; the data core of its connection may read the id */
     session_id_t id;
+    int64_t heard_ms;   /* opened, renewed or let go of; its owner may have heard since */
     int32_t timeout_ms;
-    uint16_t core;      /* of the owning connection */
-    bool closed;        /* closeSession applied; out of the table */
     uint32_t refs;      /* connections that were handed this session and are not detached yet */
     struct conn *conn;  /* the connection that owns it now, or NULL */
     struct session *hash_next;
     struct session *bucket_next, **bucket_link;
-    int64_t bucket_ms;
+    uint32_t bucket;    /* the low bits: session_bucket_ms() */
+    uint16_t core;      /* of the owning connection */
+    bool closing;       /* closeSession is under way: in no bucket */
+    bool closed;        /* closeSession applied; out of the table */
 };
+static_assert(sizeof(struct session) == 64, "of a million idle clients each has one");
 
 struct session_table;
 
@@ -64,8 +61,10 @@ void session_renew(struct session_table *t, struct session *s, int32_t timeout_m
 void session_begin_close(struct session_table *t, struct session *s);
 /** closeSession applied: out of the table, freed when the last connection detaches. */
 void session_finish_close(struct session_table *t, struct session *s);
-/** One connection has let go. Frees a closed session with the last one. */
-void session_release(struct session_table *t, struct session *s);
+/** A connection has let go, the owner or an earlier one. Frees a closed session with the last. */
+void session_detach(struct session *s, const struct conn *conn);
+/** Monotonic ms at which the open session expires if nothing more is heard of it. */
+int64_t session_bucket_ms(const struct session_table *t, const struct session *s);
 
 /**
  * Sessions whose time is up. Each is looked at once per due bucket; those heard of since move on.

@@ -142,13 +142,15 @@ static void connection_stats_of(const struct conn *conn, const struct conn *aski
         .queued = (int64_t)(conn->ops_in_flight + conn->waiting.count),
         .received = (int64_t)conn->stats.received,
         .sent = (int64_t)conn->stats.sent,
-        .session_id = conn->session_id,
-        .last_operation = conn->stats.last_op,
+        .session_id = conn_session_id(conn),
+        .last_operation = conn->last_op == LAST_OP_NONE ? NULL
+                          : conn->last_op == LAST_OP_NA ? "NA"
+                                                        : opcode_at(conn->last_op)->lop,
         .established_ms = (int64_t)conn->established_ms,
         .timeout_ms = conn->timeout_ms,
-        .last_cxid = conn->stats.last_cxid,
-        .last_zxid = conn->stats.last_zxid,
-        .last_response_ms = (int64_t)conn->stats.last_response_ms,
+        .last_cxid = conn->last_cxid,
+        .last_zxid = conn->last_zxid,
+        .last_response_ms = (int64_t)conn->last_response_ms,
         .latency_last_ms = (int64_t)conn->stats.latency_ms_last,
         .latency_min_ms = (int64_t)conn->stats.latency_ms_min,
         .latency_max_ms = (int64_t)conn->stats.latency_ms_max,
@@ -169,10 +171,11 @@ static void connection_stats_of(const struct conn *conn, const struct conn *aski
 static void collect_connections(struct core *core, enum word word, const struct conn *asking,
                                 struct text_buffer *text, uint64_t *count)
 {
-    for (const struct conn *conn = core->conns; conn; conn = conn->all_next) {
+    for (struct conn *conn = conn_first(core); conn; conn = conn_next(core, conn)) {
         struct connection_stats stats;
         if (conn->state == CONN_CLOSED)
             continue;
+        conn_stats_fold(conn);
         connection_stats_of(conn, asking, &stats);
         ++*count;
         if (word == WORD_STAT)
@@ -199,7 +202,7 @@ static void collect_wchc(struct core *core, struct text_buffer *text)
     for (struct watch_owner *o = watch_owner_first(core->watches); o; o = watch_owner_next(o)) {
         if (o->data_watches == 0)
             continue;
-        words_format_wchc_session(text, conn_of_owner(o)->session_id);
+        words_format_wchc_session(text, conn_session_id(conn_of_owner(o)));
         watch_owner_paths(core->watches, o, wchc_path, text);
     }
 }
@@ -215,7 +218,7 @@ static void wchp_visit(void *ctx, struct bytes path, const struct watch_owner *o
     if (w->path.data != path.data)
         words_format_wchp_path(w->text, (const char *)path.data, path.size);
     w->path = path;
-    words_format_wchp_session(w->text, conn_of_owner(owner)->session_id);
+    words_format_wchp_session(w->text, conn_session_id(conn_of_owner(owner)));
 }
 
 static void collect_wchp(struct core *core, struct text_buffer *text)
@@ -226,11 +229,13 @@ static void collect_wchp(struct core *core, struct text_buffer *text)
 
 static void reset_connections(struct core *core)
 {
-    for (struct conn *conn = core->conns; conn; conn = conn->all_next) {
+    for (struct conn *conn = conn_first(core); conn; conn = conn_next(core, conn)) {
+        conn_stats_fold(conn);
         memset(&conn->stats, 0, sizeof conn->stats);
-        conn->stats.last_cxid = -1;
-        conn->stats.last_zxid = -1;
-        conn->stats.last_op = "NA";
+        conn->last_cxid = -1;
+        conn->last_zxid = -1;
+        conn->last_response_ms = 0;
+        conn->last_op = LAST_OP_NA;
     }
 }
 

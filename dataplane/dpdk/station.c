@@ -374,7 +374,8 @@ void station_turn(struct station *s, int timeout_ms)
 void station_farewell_begin(struct station *s)
 {
     s->closing = true;
-    for (struct conn *conn = s->core->conns; conn; conn = conn->all_next) {
+    const struct core *core = s->core;
+    for (struct conn *conn = conn_first(core); conn; conn = conn_next(core, conn)) {
         if (conn->net_conn)
             net_close(s->net, conn->net_conn);
         conn->net_conn = NULL;

@@ -343,17 +343,15 @@ conn_prefetch(const struct net *net, struct segment *seg)
 static void
 users_prefetch(const struct net *net, const struct segment *segments, unsigned count)
 {
-    for (unsigned stage = 0; stage < NET_PREFETCH_STAGES; stage++)
-        for (unsigned i = 0; i < count; i++) {
-            uint32_t id = segments[i].likely;
-            if (id == FLOW_NONE)
-                continue;
-            const struct net_conn *c = &net->conns[id];
-            if (stage == 0)
-                __builtin_prefetch(c->tx_head); /* freed by the ACK; of NULL: harmless */
-            if (c->user)
-                net->config.callbacks.prefetch(c->user, stage);
-        }
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t id = segments[i].likely;
+        if (id == FLOW_NONE)
+            continue;
+        const struct net_conn *c = &net->conns[id];
+        __builtin_prefetch(c->tx_head); /* freed by the ACK; of NULL: harmless */
+        if (c->user)
+            net->config.callbacks.prefetch(c->user);
+    }
 }
 
 static void

@@ -212,12 +212,10 @@ struct net_callbacks {
     void (*on_closed)(void *user, struct net_conn *conn, enum net_closed reason);
     /**
      * A segment for this connection is in the burst: prefetch what on_data will touch. Called for
-     * all of a burst with stage 0 (fetch what user points to), then with stage 1 (fetch what that
-     * points to), before the first on_data. May be NULL. Must not change anything.
+     * all of a burst before the first on_data. May be NULL. Must not change anything.
      */
-    void (*prefetch)(void *user, unsigned stage);
+    void (*prefetch)(void *user);
 };
-#define NET_PREFETCH_STAGES 2
 
 /** Copied by net_create(). Zero-initialise, then fill in. */
 struct net_config {

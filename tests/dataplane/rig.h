@@ -319,7 +319,7 @@ static inline void rig_stop(void)
     bool failed = rig.server->control->failed;
     for (unsigned i = 0; i < rig.server->core_count; i++) {
         const struct core *core = rig.cores[i];
-        CHECK(failed || (!core->conns && !core->timed));
+        CHECK(failed || !conn_first(core));
         CHECK(!core->dead && !core->dirty && !core->resume && core->burst_count == 0);
         CHECK(core->out_bytes == 0 && watch_counters(core->watches)->watches == 0);
         CHECK(failed || atomic_load(&core->stats.outstanding) == 0);

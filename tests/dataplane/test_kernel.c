@@ -48,7 +48,7 @@ static void turn(void)
 static int stop(void **state)
 {
     (void)state;
-    for (int i = 0; i < TURNS_MAX && rig.cores[0]->conns; i++)
+    for (int i = 0; i < TURNS_MAX && conn_first(rig.cores[0]); i++)
         turn();
     assert_int_equal(connections, 0);
     kernel_close(kernel);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
+#include "dataplane/conn.h"
 #include "dataplane/session.h"
 
 #define TICK_MS 2000
@@ -74,7 +75,7 @@ static void a_silent_session_expires_at_its_bucket_and_not_a_millisecond_before(
             t = session_table_create(TICK_MS, opened);
             struct session *s = session_open(t, id, timeout, opened);
             int64_t due = expiry(opened, timeout);
-            assert_int_equal(s->bucket_ms, due);
+            assert_int_equal(session_bucket_ms(t, s), due);
             assert_true(due > opened + timeout && due <= opened + timeout + TICK_MS);
             assert_int_equal(expire_at(opened), 0);
             assert_int_equal(expire_at(due - 1), 0);
@@ -104,9 +105,27 @@ static void hearing_of_a_session_moves_it_without_a_call(void **state)
 {
     (void)state;
     struct session *s = session_open(t, 1, 4000, 0);
-    atomic_store(&s->heard_ms, 5900);
+    struct conn owner = {.heard_ms = 5900};
+    s->conn = &owner;
     assert_int_equal(expire_at(expiry(0, 4000)), 0);
-    assert_int_equal(s->bucket_ms, expiry(5900, 4000));
+    assert_int_equal(session_bucket_ms(t, s), expiry(5900, 4000));
+    assert_int_equal(expire_at(expiry(5900, 4000) - 1), 0);
+    assert_int_equal(expire_at(expiry(5900, 4000)), 1);
+}
+
+/* E4. Also of an owner that is gone by the time of the look; of an earlier one nothing counts. */
+static void what_a_connection_heard_counts_after_it_let_go(void **state)
+{
+    (void)state;
+    struct session *s = session_open(t, 1, 4000, 0);
+    struct conn owner = {.heard_ms = 5900}, earlier = {.heard_ms = 9900};
+    s->refs = 2;
+    s->conn = &owner;
+    session_detach(s, &earlier);
+    assert_ptr_equal(s->conn, &owner);
+    session_detach(s, &owner);
+    assert_null(s->conn);
+    atomic_store(&owner.heard_ms, 100000);
     assert_int_equal(expire_at(expiry(5900, 4000) - 1), 0);
     assert_int_equal(expire_at(expiry(5900, 4000)), 1);
 }
@@ -128,7 +147,7 @@ static void a_closing_session_is_not_expired_again_and_stays_until_it_is_closed(
     assert_int_equal(session_count(t), 1);
     session_begin_close(t, s);
     assert_int_equal(session_count(t), 0);
-    assert_true(atomic_load(&s->closing));
+    assert_true(s->closing);
     assert_int_equal(expire_at(1000000), 0);
     assert_ptr_equal(session_find(t, 1), s);
     assert_int_equal(session_next_ms(t), INT64_MAX);
@@ -145,12 +164,12 @@ static void a_closed_session_lives_until_the_last_connection_lets_go(void **stat
     session_begin_close(t, s);
     session_finish_close(t, s);
     assert_true(s->closed);
-    session_release(t, s);
+    session_detach(s, NULL);
     assert_int_equal(s->refs, 1);
-    session_release(t, s);
+    session_detach(s, NULL);
     struct session *open = session_open(t, 2, 4000, 0);
     open->refs = 1;
-    session_release(t, open); /* open: stays until it expires */
+    session_detach(open, NULL); /* open: stays until it expires */
     assert_ptr_equal(session_find(t, 2), open);
     assert_int_equal(expire_at(10000), 1);
 }
@@ -236,7 +255,7 @@ static void a_hundred_thousand_sessions_expire_each_at_its_own_time(void **state
             if (i % 2)
                 session_renew(t, s, s->timeout_ms, now - 1);
             else
-                atomic_store(&s->heard_ms, now - 1);
+                s->heard_ms = now - 1;
         }
         unsigned expected = 0;
         for (session_id_t id = 1; id <= SESSIONS; id++)
@@ -256,6 +275,7 @@ int main(void)
         TEST(a_silent_session_expires_at_its_bucket_and_not_a_millisecond_before),
         TEST(waking_at_each_next_ms_expires_at_the_bucket),
         TEST(hearing_of_a_session_moves_it_without_a_call),
+        TEST(what_a_connection_heard_counts_after_it_let_go),
         TEST(renewal_counts_from_now_and_may_shorten_the_timeout),
         TEST(a_closing_session_is_not_expired_again_and_stays_until_it_is_closed),
         TEST(a_closed_session_lives_until_the_last_connection_lets_go),
