@@ -198,12 +198,13 @@ static bool log_wanted(const struct control *c)
 }
 
 /* Given one CPU, a flush takes it from the reads. While they want all of it, records gather until
- * what the last flush took is small against the time since. Nobody waits for a clock: a turn
- * without input ends the wait. */
+ * what the last flush took is small against the time since, or until no more writes are let in.
+ * Nobody waits for a clock: a turn without input ends the wait. */
 static bool log_gathers(const struct control *c)
 {
     return c->server->one_thread && log_wanted(c) && !c->server->cores[0]->idle &&
-           c->now_us < c->flush_next_us && !c->stalled.count && !c->filling->roll;
+           c->now_us < c->flush_next_us && !c->stalled.count && !c->filling->roll &&
+           c->pending.count < (uint32_t)c->server->config.global_outstanding_limit;
 }
 
 static void log_submit(struct control *c)

@@ -101,10 +101,15 @@ static void core_push_overflow(struct core *core)
 
 bool core_over_outstanding_limit(const struct core *core)
 {
-    uint64_t outstanding = atomic_load_explicit(&core->stats.outstanding, memory_order_relaxed);
-    uint64_t limit =
-        (uint64_t)core->server->config.global_outstanding_limit / core->server->core_count;
-    return outstanding > limit;
+    const struct server *s = core->server;
+    uint64_t limit = (uint64_t)s->config.global_outstanding_limit;
+    uint64_t own = atomic_load_explicit(&core->stats.outstanding, memory_order_relaxed);
+    if (own <= limit / s->core_count)
+        return false; /* its share, whatever the others do: their counters are not looked at */
+    uint64_t all = 0;
+    for (unsigned i = 0; i < s->core_count; i++)
+        all += atomic_load_explicit(&s->cores[i]->stats.outstanding, memory_order_relaxed);
+    return all > limit;
 }
 
 /* --- from the control core --- */
@@ -284,7 +289,8 @@ bool core_has_work(struct core *core)
     return core->burst_count || core->dirty || core->dead || core->stopping ||
            (batch && batch->zxid <= store_visible(core->store)) ||
            (core->overflow.count && ring_room(&core->to_control)) ||
-           (core->server->one_thread && control_has_work(core->server->control)) ||
+           (core->server->one_thread && core->index == 0 &&
+            control_has_work(core->server->control)) ||
            (!core->draining && server_stopping(core->server));
 }
 

@@ -163,7 +163,7 @@ static inline void core_mark_dirty(struct core *core, struct conn *conn)
     conn->dirty_next = core->dirty;
     core->dirty = conn;
 }
-/** More writes are under way than globalOutstandingLimit allows this core. */
+/** More writes are under way than globalOutstandingLimit allows, more than this core's share too. */
 bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */

@@ -4,12 +4,18 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/wire/check.h"
 #include "dataplane/ring.h"
+
+#define SLICE_NS 100000 /* the shortest that Linux grants */
 
 struct logwriter {
     struct logwriter_config config;
@@ -47,9 +53,32 @@ static void write_batch(struct logwriter *w, struct log_batch *batch)
     w->cpu_us = cpu_us;
 }
 
+/* sched_setattr(2) has no wrapper in libc. */
+struct sched_attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+/* This thread runs for microseconds between waits for the disk. Beside a core that polls on the
+ * same CPU it would begin each time at the scheduler's next tick, milliseconds late; a thread that
+ * asks for a short slice begins at once. Linux 6.12; older ones refuse or take no notice. */
+static void ask_for_short_slices(void)
+{
+    struct sched_attributes attributes = {
+        .size = sizeof attributes, .policy = SCHED_OTHER, .runtime_ns = SLICE_NS};
+    errno = 0;
+    attributes.nice = getpriority(PRIO_PROCESS, 0);
+    if (!errno)
+        (void)syscall(SYS_sched_setattr, 0, &attributes, 0); /* slower without, still right */
+}
+
 static void *logwriter_run(void *arg)
 {
     struct logwriter *w = arg;
+    ask_for_short_slices();
     for (;;) {
         while (sem_wait(&w->available) != 0)
             CHECK(errno == EINTR);

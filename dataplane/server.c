@@ -49,8 +49,9 @@ static unsigned cpus_allowed(void)
 }
 
 /*
- * One thread when there is one CPU; else the control core has a CPU to itself and the others are
- * data cores.
+ * With one CPU the first data core's thread takes the control core's steps as well, and with a port
+ * that core is the one that polls: a second busy thread would get its turn from the scheduler, in
+ * milliseconds. Else the control core has a CPU to itself and the others are data cores.
  */
 static void plan_threads(struct server *s)
 {
@@ -60,7 +61,7 @@ static void plan_threads(struct server *s)
         kernel_cores = cpus > 2 ? cpus - 1 : 1;
     s->port_core_count = s->port ? s->port->core_count(s) : 0;
     s->core_count = kernel_cores + s->port_core_count;
-    s->one_thread = cpus == 1 && s->core_count == 1;
+    s->one_thread = cpus == 1 && (s->core_count == 1 || s->port_core_count == 1);
 }
 
 static bool core_flushed(const struct core *core, uint64_t deadline_ms)
@@ -95,7 +96,7 @@ static void *core_run(void *arg)
     return NULL;
 }
 
-/* Data core and control core as steps of one thread. */
+/* First data core and control core as steps of one thread. */
 static void one_thread_run(struct server *s, struct core_thread *t)
 {
     reader_register();
@@ -109,19 +110,19 @@ static void one_thread_run(struct server *s, struct core_thread *t)
 
 static int run_threads(struct server *s, struct core_thread *threads)
 {
-    if (s->one_thread) {
-        one_thread_run(s, threads);
-        return 0;
-    }
-    for (unsigned i = 0; i < s->core_count; i++) {
+    unsigned own = s->one_thread ? 1 : 0;
+    for (unsigned i = own; i < s->core_count; i++) {
         threads[i].started = pthread_create(&threads[i].thread, NULL, core_run, &threads[i]) == 0;
         if (!threads[i].started) {
             LOG_ERROR("cannot start the thread of data core %u: %s", i, strerror(errno));
             return EXIT_CODE_UNEXPECTED;
         }
     }
-    control_run(s->control);
-    for (unsigned i = 0; i < s->core_count; i++)
+    if (s->one_thread)
+        one_thread_run(s, threads);
+    else
+        control_run(s->control);
+    for (unsigned i = own; i < s->core_count; i++)
         pthread_join(threads[i].thread, NULL);
     return 0;
 }
@@ -384,7 +385,7 @@ static void log_ready(const struct server *s, const struct recover_report *repor
              "%llu ms",
              s->config.client_port_address[0] ? s->config.client_port_address : "*",
              s->config.client_port, s->core_count, s->core_count == 1 ? "" : "s",
-             s->one_thread ? " (one thread)" : "", s->config.data_dir,
+             s->one_thread ? " (on one CPU)" : "", s->config.data_dir,
              (unsigned long long)(report->last_zxid > 0 ? report->last_zxid : 0),
              (unsigned long long)store_counters(s->store)->nodes,
              (unsigned long long)(server_now_us() / 1000 - s->start_ms));
@@ -463,6 +464,6 @@ int server_run(const struct config *config, const struct server_port *port)
 
 void server_wake_control(struct server *server)
 {
-    if (!server->one_thread)
+    if (!server->one_thread || server->core_count > 1)
         waker_wake(server->control->waker);
 }

@@ -8,9 +8,9 @@
  *   stop    SIGTERM: stop listening and reading, finish and flush what is in flight, flush the log,
  *           exit 0
  *
- * With one CPU (or cores=0 on one) the data core and the control core are steps of one thread; with
- * several, each data core and the control core has its own thread. The log thread and the snapshot
- * thread always have their own: they block.
+ * With one CPU the control core's steps are taken by the thread of the first data core: the only
+ * one, or the one that polls the port. With several CPUs each data core and the control core has
+ * its own thread. The log thread and the snapshot thread always have their own: they block.
  */
 #ifndef SENGI_DATAPLANE_SERVER_H
 #define SENGI_DATAPLANE_SERVER_H
@@ -61,7 +61,7 @@ struct server {
     struct core **cores;
     unsigned core_count;      /* all data cores */
     unsigned port_core_count; /* of these, polled by the port */
-    bool one_thread;          /* control and the only data core take turns in one thread */
+    bool one_thread;          /* control and cores[0] take turns in one thread */
     const struct server_port *port;
     struct peer_counts *peers; /* connections per peer address, of all cores (kernel.h) */
     struct auth_config auth;

@@ -22,6 +22,9 @@
 #include "tree/reader.h"
 
 #define IDLE_SPIN_US 50
+/* Without input for so long, the port has time for a flush (log_submit() in control.c). Clients
+ * that wait for each reply come in bursts, with pauses of a few microseconds between. */
+#define IDLE_FLUSH_US 20
 #define EMPTY_POLLS_MAX 15
 #define SHOW_US 10000
 #define PAUSE_US_MIN 20
@@ -235,12 +238,13 @@ static void own_signals(const struct station *s)
                  strerror(errno));
 }
 
-/* First turn, in the core's own thread: mempool caches are per registered thread. */
+/* First turn, in the core's own thread: mempool caches are per registered thread. The thread that
+ * brought EAL up is registered. */
 static void enter(struct station *s)
 {
     s->entered = true;
     here = s;
-    if (rte_thread_register())
+    if (rte_lcore_id() == LCORE_ID_ANY && rte_thread_register())
         LOG_WARN("dpdk: core %u works without buffer caches: %s", s->index,
                  rte_strerror(rte_errno));
     own_signals(s);
@@ -315,6 +319,8 @@ static void sleep_until_work(struct station *s, int timeout_ms)
 
 static void rest(struct station *s, bool busy, int timeout_ms)
 {
+    s->core->idle = !busy && s->idle_since_us &&
+                    s->core->now_us - s->idle_since_us >= IDLE_FLUSH_US;
     if (busy || core_has_work(s->core) || lane_has_work(s->lane)) {
         s->idle_since_us = 0;
         s->pause_us = PAUSE_US_MIN;
@@ -331,14 +337,14 @@ static void rest(struct station *s, bool busy, int timeout_ms)
 /* Nothing received and nothing else to do: look at the queue again without a whole turn, most of
  * which would be reading the clock. Timers come late by EMPTY_POLLS_MAX polls at most, well below a
  * microsecond each. */
-static bool poll_again(struct station *s)
+static unsigned poll_some(struct station *s, struct net_frame **frames)
 {
-    if (s->empty_polls < EMPTY_POLLS_MAX && !core_has_work(s->core) && !lane_has_work(s->lane)) {
-        s->empty_polls++;
-        return true;
+    for (unsigned polls = 0;; polls++) {
+        unsigned n = lane_receive(s->lane, frames);
+        if (n || polls == EMPTY_POLLS_MAX || core_has_work(s->core) || lane_has_work(s->lane))
+            return n;
+        reader_quiescent();
     }
-    s->empty_polls = 0;
-    return false;
 }
 
 void station_turn(struct station *s, int timeout_ms)
@@ -346,11 +352,7 @@ void station_turn(struct station *s, int timeout_ms)
     struct net_frame *frames;
     if (UNLIKELY(!s->entered))
         enter(s);
-    unsigned n = lane_receive(s->lane, &frames);
-    if (n == 0 && poll_again(s)) {
-        reader_quiescent();
-        return;
-    }
+    unsigned n = poll_some(s, &frames);
     core_begin_turn(s->core);
     uint64_t now_us = s->core->now_us;
     net_burst(s->net, frames, n, now_us);

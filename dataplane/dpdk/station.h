@@ -56,7 +56,6 @@ struct station {
                     * turn */
     bool closing;  /* the server stops: no new connections */
     uint64_t show_us;       /* when the copy of the counters is due */
-    uint32_t empty_polls;   /* since the last whole turn */
     uint64_t idle_since_us; /* 0: not idle */
     uint32_t pause_us;
 };

@@ -388,6 +388,38 @@ static void a_word_may_be_cut_off_at_any_moment(void **state)
     }
 }
 
+/* --- globalOutstandingLimit --- */
+
+static uint64_t outstanding(unsigned core)
+{
+    return atomic_load(&rig.cores[core]->stats.outstanding);
+}
+
+/* A core may use what others leave, but its own share it has in any case. */
+static void writes_are_held_back_when_all_cores_together_have_too_many(void **state)
+{
+    (void)state;
+    struct rig_peer *many = rig_client(0), *few = rig_client(1);
+    rig.server->config.global_outstanding_limit = 4;
+    rig_log.held = true;
+    for (int i = 0; i < 10; i++)
+        send_create(many, "/a", BYTES_NULL, 2);
+    rig_settle();
+    assert_int_equal(outstanding(0), 5);
+    for (int i = 0; i < 10; i++)
+        send_create(few, "/b", BYTES_NULL, 2);
+    rig_settle();
+    assert_int_equal(outstanding(0), 5);
+    assert_int_equal(outstanding(1), 3);
+    assert_true(many->paused && few->paused);
+    rig_log.held = false;
+    do
+        rig_settle();
+    while (rig_log_step());
+    assert_int_equal(outstanding(0) + outstanding(1), 0);
+    assert_false(many->paused || few->paused);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -400,6 +432,7 @@ int main(void)
         TEST(more_writes_than_may_be_pending_wait_in_the_socket_and_all_are_answered),
         TEST(reads_waiting_behind_a_write_count_too),
         TEST(large_writes_pause_by_their_bytes),
+        TEST(writes_are_held_back_when_all_cores_together_have_too_many),
         TEST(an_announced_length_costs_no_memory_only_received_bytes_do),
         cmocka_unit_test(a_client_may_hang_up_at_any_moment_and_nothing_stays_behind),
         cmocka_unit_test(a_session_may_move_while_its_connections_come_and_go),

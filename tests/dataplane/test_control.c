@@ -153,6 +153,16 @@ static void writes_gather_while_reads_want_the_only_cpu(void **state)
     rig_turn(0);
     rig_control();
     assert_int_equal(rig_log.batches, batches + 1);
+    c->server->config.global_outstanding_limit = 2; /* no more are let in than gathered already */
+    send_set(writer, "/a", BYTES_NULL, -1);
+    rig_turn(0);
+    rig_control();
+    assert_int_equal(rig_log.batches, ++batches + 1);
+    c->server->config.global_outstanding_limit = 1000;
+    send_set(writer, "/a", BYTES_NULL, -1);
+    rig_turn(0);
+    rig_control();
+    assert_int_equal(rig_log.batches, batches + 1);
     rig_clock_advance_ms(50); /* long since the last flush */
     send_read(reader, OP_EXISTS, "/a", false);
     rig_turn(0);
