@@ -163,7 +163,7 @@ static inline void core_mark_dirty(struct core *core, struct conn *conn)
     conn->dirty_next = core->dirty;
     core->dirty = conn;
 }
-/** More writes are under way than globalOutstandingLimit allows, more than this core's share too. */
+/** More writes are under way than globalOutstandingLimit allows, and than this core's share. */
 bool core_over_outstanding_limit(const struct core *core);
 
 /* burst.c */
