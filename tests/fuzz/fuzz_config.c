@@ -33,9 +33,10 @@ static void collect(void *context, enum config_line kind, const char *text)
     CHECK(strlen(text) < CONFIG_LINE_BYTES);
     for (const char *c = text; kind != CONFIG_LINE_TEXT && *c; c++)
         CHECK((unsigned char)*c >= ' ' && *c != 0x7f);
-    /* The last line that config_print_check() writes is about the file, not a key. */
+    /* The last line that config_print_check() writes is about the file (nameless here), not a key.
+     * A value may hold the same words. */
     if (kind == CONFIG_LINE_TEXT && p->size + strlen(text) + 2 < sizeof p->text &&
-        !strstr(text, ": valid, "))
+        strncmp(text, ": valid, ", 9) != 0)
         p->size += (size_t)snprintf(p->text + p->size, sizeof p->text - p->size, "%s\n", text);
 }
 
