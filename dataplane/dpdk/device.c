@@ -23,7 +23,10 @@
 #define MBUF_ROOM_MIN 2048u
 #define MEMIF_BSIZE_DEFAULT 2048
 #define LINK_CHECK_US 1000
-#define RESTART_US 1000000
+/* A memif client without a link starts its port again, at first and at last after so long: a start
+ * that cuts off a slow peer's answer would only be cut off again by the next. */
+#define RESTART_US_MIN 1000000u
+#define RESTART_US_MAX 8000000u
 /* The interrupt thread waits so long for a lane to leave the driver, ... */
 #define HOLD_WAIT_MS_MAX 1000
 /* ... and a lane stays out so long if the disconnection that was announced does not happen. */
@@ -376,6 +379,19 @@ static void release_hold(struct device *dev, uint64_t now_us)
         atomic_store_explicit(&dev->hold, 0, memory_order_release);
 }
 
+static void restart_when_due(struct device *dev, bool up, uint64_t now_us)
+{
+    if (up || dev->restart_us == 0) {
+        dev->restart_wait_us = RESTART_US_MIN;
+        dev->restart_us = now_us + dev->restart_wait_us;
+    } else if (now_us >= dev->restart_us) {
+        if (dev->restart_wait_us < RESTART_US_MAX)
+            dev->restart_wait_us *= 2;
+        dev->restart_us = now_us + dev->restart_wait_us;
+        restart(dev);
+    }
+}
+
 bool device_check_link(struct device *dev, uint64_t now_us)
 {
     if (now_us < dev->link_check_us)
@@ -388,12 +404,8 @@ bool device_check_link(struct device *dev, uint64_t now_us)
     if (rte_eth_link_get_nowait(dev->id, &link))
         return false;
     bool was_up = atomic_load_explicit(&dev->link_up, memory_order_relaxed);
-    if (link.link_status || dev->restart_us == 0)
-        dev->restart_us = now_us + RESTART_US;
-    if (dev->memif_client && now_us >= dev->restart_us) {
-        dev->restart_us = now_us + RESTART_US;
-        restart(dev);
-    }
+    if (dev->memif_client)
+        restart_when_due(dev, link.link_status, now_us);
     if (was_up == (link.link_status == RTE_ETH_LINK_UP))
         return false;
     atomic_store_explicit(&dev->link_up, link.link_status, memory_order_relaxed);

@@ -92,7 +92,8 @@ struct device {
     struct device_polling polling[DEVICE_LANES_MAX];
 
     /* owned by lane 0 */
-    uint64_t link_check_us, restart_us, hold_since_us;
+    uint64_t link_check_us, hold_since_us;
+    uint64_t restart_us, restart_wait_us; /* of a memif client without a link */
 };
 
 /** MB of memory that device_open() will take for its mempools. */
