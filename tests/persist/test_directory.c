@@ -19,7 +19,7 @@
 #include "tests/persist/batch.h"
 #include "tests/persist/model.h"
 
-#define FIXTURE SENGI_SOURCE_DIR "/tests/persist/fixtures/3.8.0/version-2"
+#define FIXTURE SENGI_SOURCE_DIR "/tests/interop/fixtures/zookeeper-3.8.0/version-2"
 
 static void names_are_read_as_java_reads_them(void **state)
 {

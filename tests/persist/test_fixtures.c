@@ -15,7 +15,7 @@
 #include "persist/recover.h"
 #include "tests/persist/model.h"
 
-#define FIXTURES SENGI_SOURCE_DIR "/tests/persist/fixtures/"
+#define FIXTURES SENGI_SOURCE_DIR "/tests/interop/fixtures/zookeeper-"
 #define LINE_BYTES 65536
 
 static struct directory directory_of(const char *fixture)

@@ -19,7 +19,7 @@
 #include "persist/txnlog.h"
 #include "tests/persist/model.h"
 
-#define FIXTURE SENGI_SOURCE_DIR "/tests/persist/fixtures/3.8.0/version-2"
+#define FIXTURE SENGI_SOURCE_DIR "/tests/interop/fixtures/zookeeper-3.8.0/version-2"
 #define JARS "/usr/share/java"
 #define CLASSPATH                                                                                  \
     JARS "/zookeeper.jar:" JARS "/zookeeper-jute.jar:" JARS "/slf4j-api.jar:" JARS                 \

@@ -15,7 +15,7 @@
 #include "tests/persist/memory_storage.h"
 #include "tests/persist/model.h"
 
-#define FIXTURES SENGI_SOURCE_DIR "/tests/persist/fixtures/"
+#define FIXTURES SENGI_SOURCE_DIR "/tests/interop/fixtures/zookeeper-"
 #define DIR "d/version-2"
 
 /* A model as the writer's source: parts in the order in which they were read. */
