@@ -160,6 +160,7 @@ int tree_load_end(struct tree *t)
 {
     CHECK(t->loading);
     int rc = special_nodes(t);
+    rc = rc ? rc : quota_load_end(t);
     for (uint32_t i = 0; i < t->load_acls.count; i++)
         acl_drop(store_acls(t->store), t->load_acls.rows[i].id);
     free(t->load_acls.rows);

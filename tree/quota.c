@@ -169,7 +169,11 @@ static struct bytes node_of(struct bytes root, struct bytes name)
 
 /* --- usage --- */
 
-static int stats_put(struct tree *t, struct bytes node, const struct quota_text *q)
+/* How the data of a stats node is written: inside a txn, or while loading. */
+typedef int stats_put_fn(struct store *, struct bytes node, struct bytes data);
+
+static int stats_put(struct tree *t, struct bytes node, const struct quota_text *q,
+                     stats_put_fn *put)
 {
     char text[QUOTA_TEXT_BYTES_MAX];
     size_t n = quota_text_write(q, text);
@@ -178,7 +182,7 @@ static int stats_put(struct tree *t, struct bytes node, const struct quota_text 
     CHECK(v);
     if (bytes_equal(version_data(v), data))
         return 0;
-    return store_set_data_quietly(t->store, node, data) ? TREE_ENOMEM : 0;
+    return put(t->store, node, data) ? TREE_ENOMEM : 0;
 }
 
 /* Add to the usage of the deepest root of path. */
@@ -196,14 +200,14 @@ static int usage_add(struct tree *t, struct bytes path, int64_t count, int64_t b
     if (v && quota_text_read(version_data(v), &q)) {
         q.count += count;
         q.bytes += bytes;
-        rc = stats_put(t, node, &q);
+        rc = stats_put(t, node, &q, store_set_data_quietly);
     }
     free((void *)node.data);
     return rc;
 }
 
 /* Count the znodes and bytes of a subtree into its stats node, which exists. */
-static int usage_count(struct tree *t, struct bytes root, struct bytes node)
+static int usage_count(struct tree *t, struct bytes root, struct bytes node, stats_put_fn *put)
 {
     struct quota_text q = {0, 0, -1, -1};
     if (tree_newest(t, root)) {
@@ -221,7 +225,7 @@ static int usage_count(struct tree *t, struct bytes root, struct bytes node)
         if (rc)
             return TREE_ENOMEM;
     }
-    return stats_put(t, node, &q);
+    return stats_put(t, node, &q, put);
 }
 
 int quota_added(struct tree *t, struct bytes path, uint32_t data_bytes)
@@ -232,7 +236,7 @@ int quota_added(struct tree *t, struct bytes path, uint32_t data_bytes)
         if (limits.size)
             rc = root_add(t, limits);
         if (rc == 0 && stats.size)
-            rc = usage_count(t, stats, path);
+            rc = usage_count(t, stats, path, store_set_data_quietly);
     }
     return rc ? rc : usage_add(t, path, 1, data_bytes);
 }
@@ -293,17 +297,16 @@ int quota_loaded(struct tree *t, struct bytes path)
     struct bytes limits = subject_of(path, LIMITS_NAME);
     if (!limits.size)
         return 0;
-    t->quota.stale = true;
     return root_add(t, limits);
 }
 
-int quota_refresh(struct tree *t)
+int quota_load_end(struct tree *t)
 {
     for (struct mark *m = t->ledger.lists[MARK_QUOTA].first; m; m = m->next) {
         struct bytes node = node_of(mark_path(m), STATS_NAME);
         if (!node.data)
             return TREE_ENOMEM;
-        int rc = tree_newest(t, node) ? usage_count(t, mark_path(m), node) : 0;
+        int rc = tree_newest(t, node) ? usage_count(t, mark_path(m), node, store_load_data) : 0;
         free((void *)node.data);
         if (rc)
             return rc;

@@ -24,10 +24,6 @@ struct tree;
 struct quota {
     uint64_t base;         /* of the hash; secret */
     uint32_t longest_root; /* no root is longer, in bytes */
-    /* loaded from a snapshot: usage is to be counted anew inside the next txn */
-    bool stale;
-    /* the txn in which that was done; stale again if it is rolled back */
-    zxid_t refreshed;
 };
 
 void quota_init(struct quota *q);
@@ -45,8 +41,9 @@ int quota_check(struct tree *t, struct bytes path, int64_t count, int64_t bytes)
 
 /** A znode found while loading. 0 or TREE_ENOMEM. */
 int quota_loaded(struct tree *t, struct bytes path);
-/** Count all usage anew, inside the open txn. 0 or TREE_ENOMEM. */
-int quota_refresh(struct tree *t);
+/** The last one has been: count all usage anew, as a fuzzy snapshot can have it wrong. 0 or
+ * TREE_ENOMEM. */
+int quota_load_end(struct tree *t);
 
 /** count=<n>,bytes=<n>[=;byteHardLimit=<n>;countHardLimit=<n>]; -1 = not given. */
 struct quota_text {

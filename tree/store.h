@@ -209,6 +209,9 @@ int store_load_begin(struct store *s, zxid_t zxid);
  * change record; memory is freed at once.
  */
 int store_load(struct store *s, const struct store_node *node);
+/** Other data for a znode that is loaded, its Stat but for dataLength as it was. @return 0 or
+ * STORE_ENOMEM. */
+int store_load_data(struct store *s, struct bytes path, struct bytes data);
 
 /* --- walking at a zxid (any thread that holds a pin, or the writer) --- */
 

@@ -655,3 +655,27 @@ fail:
     free(v);
     return STORE_ENOMEM;
 }
+
+int store_load_data(struct store *s, struct bytes path, struct bytes data)
+{
+    CHECK(s->loading && !s->open && !path_is_root(path));
+    struct tree_key key = store_key(s, path);
+    struct version *old = version_present(s, key);
+    uint8_t flags = old->flags & (uint8_t)~(VERSION_NULL | VERSION_EXTERNAL);
+    void *external;
+    if (data_place(data, &flags, &external) != 0)
+        return STORE_ENOMEM;
+    struct version *v = version_reshape(s, old, flags, data.size);
+    if (!v) {
+        free(external);
+        return STORE_ENOMEM;
+    }
+    counters_add(s, old, path, -1);
+    version_put_data(v, data, external);
+    v->digest_prefix = digest_prefix(s, path, data);
+    counters_add(s, v, path, +1);
+    index_replace(&s->index, key, old, v);
+    version_free_tail(old);
+    free(old);
+    return STORE_OK;
+}

@@ -62,10 +62,6 @@ int tree_begin(struct tree *t, zxid_t zxid)
     if (store_begin(t->store, zxid))
         return TREE_ENOMEM;
     ledger_begin(&t->ledger, zxid);
-    if (UNLIKELY(t->quota.stale) && quota_refresh(t)) {
-        tree_abort(t);
-        return TREE_ENOMEM;
-    }
     return 0;
 }
 
@@ -75,11 +71,7 @@ int tree_end(struct tree *t)
         tree_abort(t);
         return TREE_ENOMEM;
     }
-    struct tree_txn *txn = store_end(t->store); /* found again through tree_commit() */
-    if (UNLIKELY(t->quota.stale)) {
-        t->quota.stale = false;
-        t->quota.refreshed = txn->zxid;
-    }
+    (void)store_end(t->store); /* found again through tree_commit() */
     return 0;
 }
 
@@ -100,10 +92,6 @@ void tree_rollback(struct tree *t, zxid_t keep)
 {
     store_rollback(t->store, keep);
     ledger_rollback(&t->ledger, keep);
-    if (keep < t->quota.refreshed) {
-        t->quota.refreshed = 0;
-        t->quota.stale = true;
-    }
 }
 
 zxid_t tree_newest_zxid(const struct tree *t)

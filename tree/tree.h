@@ -168,8 +168,8 @@ int tree_load_acl(struct tree *t, int64_t key, struct bytes wire_vector);
  */
 int tree_load_node(struct tree *t, struct bytes path, struct bytes data, int64_t acl_key,
                    const struct stat_persisted *stat);
-/** After the last node, before the first txn: special znodes made if missing. Quota usage is
- * recounted in the next txn. */
+/** After the last node, before the first txn: special znodes made if missing, quota usage
+ * counted. */
 int tree_load_end(struct tree *t);
 /** After the last txn: readers may come. See tree_orphans_copy(). @return 0. */
 int tree_load_finish(struct tree *t);

@@ -208,14 +208,16 @@ static void odd_quota_nodes_are_plain_nodes(void **state)
     assert_data(e, "/zookeeper/quota/a/zookeeper_stats", "hostile too");
 }
 
-/* Written by a server whose snapshot was fuzzy: the stats are wrong and are counted anew with the
- * first txn. */
+/* Written by a server whose snapshot was fuzzy: the stats are wrong and are counted anew before
+ * anybody reads them. One was far too long, and a TTL znode. */
 static void usage_is_counted_anew_after_loading(void **state)
 {
     (void)state;
     struct tree_config config = env_config();
-    struct stat_persisted zero = {0};
-    static const struct {
+    struct stat_persisted zero = {0}, ttl = {.ephemeral_owner = OWNER_TTL_MASK | 1000};
+    static char longer[5000];
+    memset(longer, 'x', sizeof longer - 1);
+    const struct {
         const char *path, *data;
     } nodes[] = {{"", ""},
                  {"/a", "12"},
@@ -224,7 +226,10 @@ static void usage_is_counted_anew_after_loading(void **state)
                  {"/zookeeper/quota", ""},
                  {"/zookeeper/quota/a", ""},
                  {"/zookeeper/quota/a/zookeeper_limits", "count=9"},
-                 {"/zookeeper/quota/a/zookeeper_stats", "count=77,bytes=77"}};
+                 {"/zookeeper/quota/a/zookeeper_stats", "count=77,bytes=77"},
+                 {"/zookeeper/quota/a/b", ""},
+                 {"/zookeeper/quota/a/b/zookeeper_limits", "count=9"},
+                 {"/zookeeper/quota/a/b/zookeeper_stats", longer}};
     struct env e;
     env_init(&e, &config);
     tree_destroy(e.t);
@@ -232,15 +237,18 @@ static void usage_is_counted_anew_after_loading(void **state)
     e.zxid = 9;
     assert_int_equal(0, tree_load_begin(e.t, 9));
     for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
-        assert_int_equal(0,
-                         tree_load_node(e.t, text(nodes[i].path), text(nodes[i].data), -1, &zero));
+        assert_int_equal(0, tree_load_node(e.t, text(nodes[i].path), text(nodes[i].data), -1,
+                                           nodes[i].data == longer ? &ttl : &zero));
     assert_int_equal(0, tree_load_end(e.t));
+    assert_data(&e, "/zookeeper/quota/a/zookeeper_stats", "count=2,bytes=5");
+    assert_data(&e, "/zookeeper/quota/a/b/zookeeper_stats", "count=1,bytes=3");
     assert_int_equal(0, tree_load_finish(e.t));
+    tree_checks(e.t);
     assert_int_equal(0, env_create(&e, "/a/c"));
     assert_data(&e, "/zookeeper/quota/a/zookeeper_stats", "count=3,bytes=5");
-    tree_rollback(e.t, 9); /* takes the recount back as well */
+    tree_rollback(e.t, 9); /* the count of the load stays */
     e.zxid = 9;
-    assert_data(&e, "/zookeeper/quota/a/zookeeper_stats", "count=77,bytes=77");
+    assert_data(&e, "/zookeeper/quota/a/zookeeper_stats", "count=2,bytes=5");
     assert_int_equal(0, env_create(&e, "/b"));
     assert_data(&e, "/zookeeper/quota/a/zookeeper_stats", "count=2,bytes=5");
     tree_checks(e.t);
