@@ -82,6 +82,8 @@ struct storage_ops {
      * before. PERSIST_EREFUSED: this backend cannot promise that.
      */
     int (*write_out)(void *ctx, int file, bool wait);
+    /** A hint: these bytes are synced and will hardly be read, so they need not stay in memory. */
+    void (*forget)(void *ctx, int file, uint64_t offset, uint64_t size);
     int (*truncate)(void *ctx, int file, uint64_t size);
     int (*size)(void *ctx, int file, uint64_t *size);
     /** Never fails in a way that matters: what must be durable was synced before. */

@@ -115,6 +115,12 @@ static int file_write_out(void *ctx, int file, bool wait)
     return errno == ENOSYS || errno == ESPIPE ? PERSIST_EREFUSED : error_of(errno);
 }
 
+static void file_forget(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    (void)ctx;
+    (void)posix_fadvise(file, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED); /* a hint */
+}
+
 static int file_truncate(void *ctx, int file, uint64_t size)
 {
     (void)ctx;
@@ -225,6 +231,7 @@ static const struct storage_ops file_ops = {
     .preallocate = file_preallocate,
     .sync = file_sync,
     .write_out = file_write_out,
+    .forget = file_forget,
     .truncate = file_truncate,
     .size = file_size,
     .close = file_close,

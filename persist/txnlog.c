@@ -16,6 +16,11 @@
 #define END_MARK 'B'
 /* Java grows a file when less than this is left (disk-formats.md 3.7). */
 #define PREALLOCATE_LOW_BYTES 4096
+/*
+ * Of log that stays in memory: steps of this. Only a recovery reads it again; without this each
+ * page written is a new one that the kernel (and below a virtual machine its host) has to find.
+ */
+#define FORGET_BYTES (1u << 20)
 #define RECORD_OVERHEAD (TXNLOG_RECORD_HEAD + TXNLOG_RECORD_TAIL)
 
 struct txnlog {
@@ -30,6 +35,7 @@ struct txnlog {
     uint64_t tail;           /* where the next record goes */
     uint64_t durable_offset; /* acknowledged up to here */
     uint64_t flushed;        /* synced up to here; ahead of durable_offset after a new file only */
+    uint64_t forgotten;      /* not in memory up to here; <= flushed */
     uint64_t allocated;      /* size of the file; tail <= allocated but when preallocation fails */
 
     /* durable_zxid <= appended_zxid */
@@ -45,6 +51,7 @@ static void txnlog_check(const struct txnlog *log)
 {
     CHECK(log->durable_zxid <= log->appended_zxid);
     CHECK(log->durable_offset <= log->tail);
+    CHECK(log->forgotten <= log->flushed);
     CHECK(log->file >= 0 || log->tail == 0);
 }
 
@@ -250,8 +257,18 @@ static int file_end(struct txnlog *log)
     s.ops->close(s.ctx, log->file);
     log->rolled_bytes += log->tail;
     log->file = -1;
-    log->tail = log->durable_offset = log->flushed = log->allocated = 0;
+    log->tail = log->durable_offset = log->flushed = log->forgotten = log->allocated = 0;
     return PERSIST_OK;
+}
+
+/* The unit under the tail stays: the next append writes into its last page. */
+static void forget(struct txnlog *log)
+{
+    uint64_t end = log->flushed / FORGET_BYTES * FORGET_BYTES;
+    if (end == log->forgotten)
+        return;
+    log->s.ops->forget(log->s.ctx, log->file, log->forgotten, end - log->forgotten);
+    log->forgotten = end;
 }
 
 int txnlog_sync(struct txnlog *log)
@@ -266,6 +283,7 @@ int txnlog_sync(struct txnlog *log)
         return fail(log, rc);
     log->durable_zxid = log->appended_zxid;
     log->durable_offset = log->flushed = log->tail;
+    forget(log);
     struct acknowledged_claim claim = claim_of(log, log->tail, log->durable_zxid, false);
     rc = acknowledged_after(&log->companion, &claim);
     if (rc)

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/wire/check.h"
 #include "persist/storage.h"
 
 #define MEM_SECTOR 512
@@ -81,6 +82,7 @@ struct mem_disk {
     bool dead;       /* power is off: nothing works, nothing changes */
     uint64_t cut_at; /* power goes off before this call */
     uint64_t syncs;
+    uint64_t forgotten; /* end of what was forgotten last */
     bool chained; /* write_out() keeps its promise; false: it makes none */
 };
 
@@ -366,6 +368,16 @@ static inline int mem_write_out(void *ctx, int file, bool wait)
     return PERSIST_OK;
 }
 
+static inline void mem_forget(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    struct mem_disk *d = ctx;
+    const struct mem_inode *i = mem_inode_of(d, file);
+    for (size_t w = 0; w < i->write_count; w++)
+        CHECK(i->writes[w].offset >= offset + size ||
+              i->writes[w].offset + i->writes[w].size <= offset);
+    d->forgotten = offset + size;
+}
+
 static inline int mem_sync(void *ctx, int file)
 {
     struct mem_disk *d = ctx;
@@ -473,6 +485,7 @@ static const struct storage_ops mem_ops = {.open = mem_open,
                                            .preallocate = mem_preallocate,
                                            .sync = mem_sync,
                                            .write_out = mem_write_out,
+                                           .forget = mem_forget,
                                            .truncate = mem_truncate,
                                            .size = mem_size,
                                            .close = mem_close,

@@ -261,6 +261,27 @@ static void a_full_disk_ends_the_log_and_keeps_what_was_acknowledged(void **stat
     }
 }
 
+/* Goal: a log written without pause takes a bounded part of the memory, and the page that the next
+ * record goes to is not read back for it. */
+static void what_is_durable_is_forgotten_but_never_the_end(void **state)
+{
+    (void)state;
+    enum { EACH = 16, STEP = 1 << 20 };
+    struct mem_disk *d = mem_new();
+    struct txnlog *log = log_open(d, &small, 0);
+    uint64_t tail = TXNLOG_FILE_HEADER_BYTES;
+    for (zxid_t z = 1; tail < 2 * STEP + STEP / 2; z += EACH) {
+        const struct batch *b = batch_of(z, z + EACH - 1, 3900);
+        assert_int_equal(batch_append(log, b), PERSIST_OK);
+        assert_int_equal(d->forgotten, tail / STEP * STEP);
+        assert_int_equal(txnlog_sync(log), PERSIST_OK);
+        tail += b->size;
+        assert_int_equal(d->forgotten, tail / STEP * STEP);
+    }
+    assert_int_equal(txnlog_close(log), PERSIST_OK);
+    mem_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +290,7 @@ int main(void)
         cmocka_unit_test(what_is_appended_is_read_back_across_rolled_files_and_restarts),
         cmocka_unit_test(files_are_preallocated_in_units_and_end_without_padding),
         cmocka_unit_test(the_size_limit_begins_a_new_file),
+        cmocka_unit_test(what_is_durable_is_forgotten_but_never_the_end),
         cmocka_unit_test(an_entry_that_zookeeper_could_not_read_back_is_refused),
         cmocka_unit_test(a_zxid_that_does_not_rise_is_refused_and_changes_nothing),
         cmocka_unit_test(the_first_failed_flush_is_final),
