@@ -6,7 +6,7 @@
  * Each change first does everything that can fail (memory), then everything else. A version made by
  * the open txn is changed in place; any other is copied, and the copy installed in its slot (I2).
  */
-#include <zlib.h>
+#include <isa-l/crc.h>
 
 #include "tree/store_private.h"
 
@@ -129,8 +129,8 @@ static uint32_t digest_prefix(const struct store *s, struct bytes path, struct b
 {
     if (!s->digest_enabled)
         return 0;
-    uLong crc = path_is_root(path) ? crc32(0, NULL, 0) : crc32(0, path.data, path.size);
-    return (uint32_t)(data.size ? crc32(crc, data.data, data.size) : crc);
+    uint32_t crc = path_is_root(path) ? 0 : crc32_gzip_refl(0, path.data, path.size);
+    return data.size ? crc32_gzip_refl(crc, data.data, data.size) : crc;
 }
 
 void version_update_cversion(struct version *v)
@@ -198,7 +198,7 @@ uint64_t version_digest(const struct store *s, const struct version *v, struct b
     be32_store(b + 44, (uint32_t)v->cversion);
     memcpy(b + 48, v->stat + STAT_AVERSION, 4);
     be64_store(b + 52, (uint64_t)version_owner_raw(v));
-    return (uint32_t)crc32(v->digest_prefix, b, sizeof b);
+    return crc32_gzip_refl(v->digest_prefix, b, sizeof b);
 }
 
 static bool version_is_ephemeral(const struct version *v)
