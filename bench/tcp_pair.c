@@ -83,7 +83,7 @@ static void server_flush(struct core *core, struct conn *conn)
     while (conn->out_head) {
         const struct out_chunk *chunk = conn->out_head;
         uint32_t size = chunk->end - chunk->start;
-        CHECK(net_send(net_of(core), conn->net_conn, chunk->data + chunk->start, size) == size);
+        CHECK(net_send(net_of(core), conn->net_conn, out_chunk_bytes(chunk) + chunk->start, size) == size);
         conn_output_sent(core, conn, size);
     }
 }

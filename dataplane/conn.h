@@ -31,9 +31,11 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "client/wire/check.h"
 #include "client/wire/types.h"
 #include "dataplane/op.h"
 #include "dataplane/watch.h"
+#include "tree/value.h"
 
 struct core;
 struct conn;
@@ -54,6 +56,11 @@ struct session;
  * adds to it is cut.
  */
 #define OUTPUT_TOTAL_BYTES_MAX (512ull << 20)
+/*
+ * Bytes of values that queues of a core hold, each counted as often as it is held: what could be
+ * kept from being freed. Above, replies are copied as smaller ones are, within the limits above.
+ */
+#define OUTPUT_VALUE_BYTES_MAX (1ull << 30)
 /*
  * A single reply above this is answered with ZK_MARSHALLINGERROR instead (hazards.md section 0, row
  * J).
@@ -97,9 +104,16 @@ enum conn_state {
 
 struct out_chunk {
     struct out_chunk *next;
-    uint32_t start, end, capacity; /* start <= end <= capacity; [start, end) is to be sent */
+    struct value *value; /* held, its bytes stand for data[]; never the last of a queue; or NULL */
+    uint32_t start, end, capacity; /* start <= end <= capacity (of a value: its size); [start, end)
+                                    * is to be sent */
     uint8_t data[];
 };
+
+static inline const uint8_t *out_chunk_bytes(const struct out_chunk *chunk)
+{
+    return UNLIKELY(chunk->value != NULL) ? chunk->value->bytes : chunk->data;
+}
 
 /*
  * The first two lines are all that a getData reads and writes of its connection: of a million
@@ -222,6 +236,15 @@ uint8_t *conn_room(struct core *core, struct conn *conn, size_t n);
 /** Queue a reply frame with a ready body. */
 void conn_reply(struct core *core, struct conn *conn, int32_t xid, zxid_t zxid, int32_t err,
                 const void *body, size_t size);
+/**
+ * Queue a reply part of which is the bytes of a value, sent from where they lie: the value is held
+ * until then.
+ *
+ * @param head  Copied, as is tail: header and what comes before the value, and what comes after.
+ * @return false: the connection is being cut, as with conn_room().
+ */
+bool conn_reply_value(struct core *core, struct conn *conn, struct bytes head, struct value *value,
+                      struct bytes tail);
 /** After output was sent: drop `n` bytes from the queue's front. */
 void conn_output_sent(struct core *core, struct conn *conn, size_t n);
 

@@ -26,14 +26,32 @@ static struct out_chunk *chunk_new(struct core *core, size_t n, bool first)
         if (!chunk)
             return NULL;
         chunk->capacity = capacity;
+        chunk->value = NULL;
     }
     chunk->next = NULL;
     chunk->start = chunk->end = 0;
     return chunk;
 }
 
+void core_value_hold(struct core *core, struct value *value)
+{
+    value_hold(value);
+    core->value_bytes += value->size;
+}
+
+void core_value_drop(struct core *core, struct value *value)
+{
+    CHECK(core->value_bytes >= value->size);
+    core->value_bytes -= value->size;
+    value_drop(value);
+}
+
 static void chunk_free(struct core *core, struct out_chunk *chunk)
 {
+    if (UNLIKELY(chunk->value != NULL)) {
+        core_value_drop(core, chunk->value);
+        chunk->value = NULL;
+    }
     bool first = chunk->capacity == OUTPUT_CHUNK_BYTES_FIRST;
     struct chunk_pool *pool = first ? &core->first_chunks : &core->chunks;
     if ((!first && chunk->capacity != OUTPUT_CHUNK_BYTES) ||
@@ -86,6 +104,32 @@ uint8_t *conn_room(struct core *core, struct conn *conn, size_t n)
     core->out_bytes += n;
     core_mark_dirty(core, conn);
     return room;
+}
+
+bool conn_reply_value(struct core *core, struct conn *conn, struct bytes head, struct value *value,
+                      struct bytes tail)
+{
+    struct out_chunk *middle = chunk_new(core, 1, true), *last = chunk_new(core, tail.size, true);
+    uint8_t *room = middle && last ? conn_room(core, conn, head.size) : output_cut(core, conn);
+    if (!room) {
+        if (middle)
+            chunk_free(core, middle);
+        if (last)
+            chunk_free(core, last);
+        return false;
+    }
+    memcpy(room, head.data, head.size);
+    core_value_hold(core, value);
+    middle->value = value;
+    middle->end = value->size;
+    middle->next = last;
+    memcpy(last->data, tail.data, tail.size);
+    last->end = tail.size;
+    conn->out_tail->next = middle;
+    conn->out_tail = last;
+    conn->out_bytes += value->size + tail.size;
+    core->out_bytes += value->size + tail.size;
+    return true;
 }
 
 void conn_output_sent(struct core *core, struct conn *conn, size_t n)

@@ -38,6 +38,10 @@ struct server;
 #define CHUNK_POOL_MAX 1024       /* chunks of OUTPUT_CHUNK_BYTES kept for reuse */
 #define CHUNK_POOL_FIRST_MAX 16384 /* of OUTPUT_CHUNK_BYTES_FIRST */
 
+/** A value held for a peer of this core, and let go of: counted in core->value_bytes. */
+void core_value_hold(struct core *core, struct value *value);
+void core_value_drop(struct core *core, struct value *value);
+
 /** A request on its way through the prefetch stages. */
 struct burst_item {
     struct conn *conn;
@@ -108,6 +112,7 @@ struct core {
         uint32_t count;
     } chunks, first_chunks;
     uint64_t out_bytes; /* queued to all peers */
+    uint64_t value_bytes; /* of values held for peers, as often as they are */
     struct watch_table *watches;
     uint64_t sessionless_check_ms;
     struct auth_set *auth_of_peers[AUTH_OF_PEERS]; /* by hash of the address; those used last */

@@ -211,7 +211,8 @@ static unsigned output_vector(const struct conn *conn, struct iovec *iov)
 {
     unsigned n = 0;
     for (struct out_chunk *chunk = conn->out_head; chunk && n < IOV_MAX_USED; chunk = chunk->next)
-        iov[n++] = (struct iovec){chunk->data + chunk->start, chunk->end - chunk->start};
+        iov[n++] = (struct iovec){(void *)(uintptr_t)(out_chunk_bytes(chunk) + chunk->start),
+                                  chunk->end - chunk->start};
     return n;
 }
 

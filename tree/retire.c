@@ -153,6 +153,14 @@ void retire_table(void *store, struct index_retired *table)
 
 /* --- free: call_rcu thread, or the writer when there are no readers --- */
 
+static void memory_free(const struct undo_entry *entry)
+{
+    if (entry->value)
+        value_drop(entry->a); /* a reply may still be sent from it */
+    else
+        free(entry->a);
+}
+
 static void entry_free(const struct undo_entry *entry, enum txn_fate fate)
 {
     switch ((enum undo_kind)entry->kind) {
@@ -164,14 +172,14 @@ static void entry_free(const struct undo_entry *entry, enum txn_fate fate)
     case UNDO_DEAD:
     case UNDO_FREE_IF_RETIRED:
         if (fate == TXN_RETIRED)
-            free(entry->a);
+            memory_free(entry);
         break;
     case UNDO_FREE_IF_UNDONE:
         if (fate == TXN_UNDONE)
-            free(entry->a);
+            memory_free(entry);
         break;
     case UNDO_FREE_ALWAYS:
-        free(entry->a);
+        memory_free(entry);
         break;
     case UNDO_ACL_TAKEN:
     case UNDO_ACL_RELEASED: /* the writer's, in txn_settle() */

@@ -89,9 +89,27 @@ static void *version_external(const struct version *v)
     return external;
 }
 
+static void external_free(void *external, uint32_t size)
+{
+    if (external && size >= VALUE_BYTES_MIN)
+        value_drop(value_of(external));
+    else
+        free(external);
+}
+
 void version_free_tail(struct version *v)
 {
-    free(version_external(v));
+    external_free(version_external(v), version_data_size(v));
+}
+
+/** What becomes of a data block outside the version; NULL: there is none. */
+static void undo_push_external(struct store *s, enum undo_kind kind, void *external, uint32_t size)
+{
+    if (!external)
+        return;
+    bool counted = size >= VALUE_BYTES_MIN;
+    undo_push(s, (struct undo_entry){.kind = (uint16_t)kind, .value = counted,
+                                     .a = counted ? value_of(external) : external});
 }
 
 /**
@@ -118,6 +136,11 @@ static int data_place(struct bytes data, uint8_t *flags, void **external)
     if (!data.data || data.size <= VERSION_INLINE_BYTES_MAX)
         return 0;
     *flags |= VERSION_EXTERNAL;
+    if (data.size >= VALUE_BYTES_MIN) {
+        struct value *value = value_new(data);
+        *external = value ? value->bytes : NULL;
+        return value ? 0 : -1;
+    }
     *external = malloc(data.size);
     if (!*external)
         return -1;
@@ -169,7 +192,7 @@ struct version *version_create(const struct store *s, zxid_t vzxid, const struct
         return NULL;
     struct version *v = malloc(version_bytes(tail_bytes(flags, node->data.size)));
     if (!v) {
-        free(external);
+        external_free(external, node->data.size);
         return NULL;
     }
     memset(v, 0, offsetof(struct version, tail));
@@ -389,8 +412,7 @@ int store_add(struct store *s, const struct store_node *node, int32_t parent_cve
     struct children *children = children_insert(parent->children, path_name(node->path), &sink);
     if (!children) {
         /* stays as a tombstone of this txn, which the caller aborts */
-        if (version_external(v))
-            undo_push(s, (struct undo_entry){.kind = UNDO_FREE_ALWAYS, .a = version_external(v)});
+        undo_push_external(s, UNDO_FREE_ALWAYS, version_external(v), version_data_size(v));
         undo_push(s, (struct undo_entry){.kind = UNDO_DEAD, .key = key});
         v->flags = VERSION_DEAD;
         return STORE_ENOMEM;
@@ -402,8 +424,7 @@ int store_add(struct store *s, const struct store_node *node, int32_t parent_cve
     s->counters.digest += version_digest(s, parent, parent_path);
     counters_add(s, v, node->path, +1);
     undo_push(s, (struct undo_entry){.kind = UNDO_ACL_TAKEN, .acl = node->acl});
-    if (version_external(v))
-        undo_push(s, (struct undo_entry){.kind = UNDO_FREE_IF_UNDONE, .a = version_external(v)});
+    undo_push_external(s, UNDO_FREE_IF_UNDONE, version_external(v), version_data_size(v));
     change->acl = node->acl;
     change->parent_acl = parent->acl;
     s->open->pub.change_count++;
@@ -418,8 +439,7 @@ static void node_kill(struct store *s, struct tree_key key, struct version *v,
                       struct version *fresh)
 {
     undo_push(s, (struct undo_entry){.kind = UNDO_ACL_RELEASED, .acl = v->acl});
-    if (version_external(v))
-        undo_push(s, (struct undo_entry){.kind = UNDO_FREE_IF_RETIRED, .a = version_external(v)});
+    undo_push_external(s, UNDO_FREE_IF_RETIRED, version_external(v), version_data_size(v));
     undo_push(s, (struct undo_entry){.kind = UNDO_DEAD, .key = key});
     if (v->vzxid == s->newest) {
         free(fresh);
@@ -495,6 +515,7 @@ static struct version *node_set_data(struct store *s, struct tree_key key, struc
         return NULL;
     struct version *v = version_present(s, key), *new = v;
     void *external, *old_external = version_external(v);
+    uint32_t old_size = version_data_size(v);
     uint8_t flags = v->flags & (uint8_t)~(VERSION_NULL | VERSION_EXTERNAL);
     if (data_place(data, &flags, &external) != 0)
         return NULL;
@@ -502,7 +523,7 @@ static struct version *node_set_data(struct store *s, struct tree_key key, struc
     if (!in_place)
         new = version_reshape(s, v, flags, data.size);
     if (!new) {
-        free(external);
+        external_free(external, data.size);
         return NULL;
     }
     s->counters.digest -= version_digest(s, v, path);
@@ -512,10 +533,8 @@ static struct version *node_set_data(struct store *s, struct tree_key key, struc
     version_put_data(new, data, external);
     if (!in_place)
         version_supersede(s, key, v, new);
-    if (old_external)
-        undo_push(s, (struct undo_entry){.kind = UNDO_FREE_IF_RETIRED, .a = old_external});
-    if (external)
-        undo_push(s, (struct undo_entry){.kind = UNDO_FREE_IF_UNDONE, .a = external});
+    undo_push_external(s, UNDO_FREE_IF_RETIRED, old_external, old_size);
+    undo_push_external(s, UNDO_FREE_IF_UNDONE, external, data.size);
     return new;
 }
 

@@ -22,6 +22,7 @@
 #include "tree/key.h"
 #include "tree/reader.h"
 #include "tree/store.h"
+#include "tree/value.h"
 
 enum undo_kind {
     UNDO_SLOT,           /* a: the version before (NULL: key was absent); undone: a, b: what to
@@ -37,7 +38,8 @@ enum undo_kind {
 };
 
 struct undo_entry {
-    uint32_t kind; /* enum undo_kind */
+    uint16_t kind; /* enum undo_kind */
+    bool value;    /* UNDO_FREE_*: a is a struct value */
     uint32_t acl;
     void *a;
     union {

@@ -165,8 +165,9 @@ static void memory_add(void *ctx, struct version *v)
     if (v->flags & VERSION_DEAD)
         return;
     m->children_bytes += children_heap_bytes(v->children);
+    struct value *value = version_value(v);
     if (v->flags & VERSION_EXTERNAL)
-        m->data_bytes += malloc_usable_size((void *)version_data(v).data);
+        m->data_bytes += malloc_usable_size(value ? (void *)value : (void *)version_data(v).data);
 }
 
 void store_memory(const struct store *s, struct store_memory *out)

@@ -77,7 +77,8 @@ static void station_flush(struct core *core, struct conn *conn)
     while (conn->out_head) {
         const struct out_chunk *chunk = conn->out_head;
         uint32_t size = chunk->end - chunk->start;
-        uint32_t sent = net_send(s->net, conn->net_conn, chunk->data + chunk->start, size);
+        uint32_t sent = net_send(s->net, conn->net_conn, out_chunk_bytes(chunk) + chunk->start,
+                                 size);
         if (sent)
             conn_output_sent(core, conn, sent);
         if (sent < size) {

@@ -72,7 +72,7 @@ static inline void rig_flush(struct core *core, struct conn *conn)
         return;
     }
     for (const struct out_chunk *c = conn->out_head; c; c = c->next)
-        buffer_put_raw(&p->got, c->data + c->start, c->end - c->start);
+        buffer_put_raw(&p->got, out_chunk_bytes(c) + c->start, c->end - c->start);
     CHECK(!p->got.failed);
     if (conn->out_bytes)
         conn_output_sent(core, conn, conn->out_bytes);

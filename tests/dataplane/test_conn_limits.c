@@ -229,6 +229,102 @@ static void a_watcher_that_never_reads_is_cut_and_its_memory_is_given_back(void 
     free(path);
 }
 
+/* --- values sent from where they lie --- */
+
+static uint8_t value_byte(uint32_t i, uint32_t which)
+{
+    return (uint8_t)(i * 31 + (i >> 8) + which);
+}
+
+static struct bytes value_fill(uint8_t *data, uint32_t size, uint32_t which)
+{
+    for (uint32_t i = 0; i < size; i++)
+        data[i] = value_byte(i, which);
+    return (struct bytes){data, size};
+}
+
+static void assert_value(struct reply r, uint32_t size, uint32_t which)
+{
+    assert_int_equal(r.err, 0);
+    assert_int_equal(r.body.size, 4 + size + STAT_BYTES);
+    assert_int_equal(be32_load(r.body.data), size);
+    for (uint32_t i = 0; i < size; i++)
+        if (r.body.data[4 + i] != value_byte(i, which))
+            fail_msg("byte %u of %u", i, size);
+    assert_int_equal(be32_load(r.body.data + 4 + size + STAT_DATA_LENGTH), size);
+}
+
+/*
+ * Goal: a reply holds the value it was made from. Method: it is queued to a client that does not
+ * read; the znode is changed, deleted and made again before it does.
+ */
+static void a_value_replaced_before_it_is_sent_leaves_as_it_was_read(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {VALUE_BYTES_MIN - 1, VALUE_BYTES_MIN, VALUE_BYTES_MIN + 1,
+                                     LARGE_BYTES};
+    struct rig_peer *p = rig_client(0), *writer = rig_client(1);
+    uint8_t *data = malloc(LARGE_BYTES);
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        int32_t xid = send_create(writer, "/v", value_fill(data, sizes[i], 0), 0);
+        assert_int_equal(reply_of(writer, xid).err, 0);
+        p->stalled = true;
+        int32_t first = send_read(p, OP_GET_DATA, "/v", false);
+        rig_settle();
+        bool held = rig.cores[0]->value_bytes > 0;
+        assert_int_equal(held, sizes[i] >= VALUE_BYTES_MIN);
+        xid = send_set(writer, "/v", value_fill(data, sizes[i], 1), -1);
+        assert_int_equal(reply_of(writer, xid).err, 0);
+        int32_t second = send_read(p, OP_GET_DATA, "/v", false);
+        rig_settle();
+        xid = send_path_int(writer, OP_DELETE, "/v", -1);
+        assert_int_equal(reply_of(writer, xid).err, 0);
+        rig_settle();
+        p->stalled = false;
+        core_mark_dirty(p->core, p->conn);
+        rig_settle();
+        assert_value(reply_of(p, first), sizes[i], 0);
+        assert_value(reply_of(p, second), sizes[i], 1);
+        assert_int_equal(rig.cores[0]->value_bytes, 0);
+        assert_int_equal(rig.cores[0]->out_bytes, 0);
+    }
+    free(data);
+}
+
+static void a_client_that_goes_lets_its_values_go(void **state)
+{
+    (void)state;
+    struct rig_peer *p = rig_client(0), *writer = rig_client(1);
+    make_large(writer, "/v");
+    p->stalled = true;
+    send_read(p, OP_GET_DATA, "/v", false);
+    rig_settle();
+    assert_int_equal(rig.cores[0]->value_bytes, LARGE_BYTES);
+    int32_t xid = send_path_int(writer, OP_DELETE, "/v", -1);
+    assert_int_equal(reply_of(writer, xid).err, 0);
+    rig_close(p);
+    conn_close(p->core, p->conn, true);
+    rig_settle();
+    assert_int_equal(rig.cores[0]->value_bytes, 0);
+}
+
+static void above_the_limit_of_held_values_replies_are_copies(void **state)
+{
+    (void)state;
+    struct rig_peer *p = rig_client(0);
+    make_large(p, "/v");
+    uint64_t others = OUTPUT_VALUE_BYTES_MAX + 1;
+    rig.cores[0]->value_bytes = others;
+    p->stalled = true;
+    int32_t xid = send_read(p, OP_GET_DATA, "/v", false);
+    rig_settle();
+    assert_int_equal(rig.cores[0]->value_bytes, others);
+    p->stalled = false;
+    core_mark_dirty(p->core, p->conn);
+    assert_int_equal(reply_of(p, xid).body.size, 4 + LARGE_BYTES + STAT_BYTES);
+    rig.cores[0]->value_bytes -= others;
+}
+
 /* --- requests in flight --- */
 
 static void more_writes_than_may_be_pending_wait_in_the_socket_and_all_are_answered(void **state)
@@ -429,6 +525,9 @@ int main(void)
         TEST(many_large_replies_asked_for_at_once_all_come_to_a_client_that_reads),
         TEST(many_large_replies_behind_a_write_all_come_to_a_client_that_reads),
         TEST(a_watcher_that_never_reads_is_cut_and_its_memory_is_given_back),
+        TEST(a_value_replaced_before_it_is_sent_leaves_as_it_was_read),
+        TEST(a_client_that_goes_lets_its_values_go),
+        TEST(above_the_limit_of_held_values_replies_are_copies),
         TEST(more_writes_than_may_be_pending_wait_in_the_socket_and_all_are_answered),
         TEST(reads_waiting_behind_a_write_count_too),
         TEST(large_writes_pause_by_their_bytes),
