@@ -8,6 +8,8 @@
  *   sengi-bench-tcp cores CPU CPU                   reads/s of two polling cores against one
  *   sengi-bench-tcp idle CONNECTIONS                bytes per idle connection; reads/s over all of
  * them
+ *   sengi-bench-tcp values                          server's time per getData by size of the value,
+ *                                                   copied and sent from where it lies
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -21,6 +23,7 @@
 #include "client/wire/check.h"
 #include "dataplane/server.h"
 #include "tree/reader.h"
+#include "tree/value.h"
 
 extern const char *malloc_conf; /* the server's heap, as in dataplane/main.c */
 const char *malloc_conf = SERVER_MALLOC_CONF;
@@ -200,6 +203,81 @@ static int measure_idle(uint32_t connections)
     return 0;
 }
 
+/* ---- values ---- */
+
+#define VALUE_ZNODES 64
+#define VALUE_TURNS 256 /* in a sample; a read by each of BURST connections in turn */
+
+/* @return ns of the server per read, the ACKs of its answer included. */
+static double read_values(struct tcp_pair *p)
+{
+    uint64_t ns = 0;
+    for (uint32_t i = 0; i < VALUE_TURNS; i++) {
+        uint64_t bytes = tcp_pair_client_bytes(p) + tcp_pair_reply_bytes(p);
+        tcp_pair_ask(p, i % BURST, 1);
+        while (tcp_pair_client_bytes(p) < bytes) {
+            tcp_pair_hear(p);
+            uint64_t start_ns = clock_ns();
+            tcp_pair_serve(p);
+            ns += clock_ns() - start_ns;
+        }
+    }
+    return (double)ns / VALUE_TURNS;
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* One size, both ways in turn. @return median of reference against copy. */
+static double compare_values(uint32_t size)
+{
+    double copy[ROUNDS], reference[ROUNDS], ratio[ROUNDS];
+    struct store *store = znodes_build(VALUE_ZNODES, size);
+    store_set_offline(store, false);
+    struct server *server = inprocess_server(store, 2);
+    struct tcp_pair *pairs[2];
+    for (uint16_t i = 0; i < 2; i++) {
+        struct tcp_pair_config c = {server, i, VALUE_ZNODES, size, BURST, i + 1u};
+        pairs[i] = tcp_pair_create(&c);
+        (void)read_values(pairs[i]);
+    }
+    tcp_pair_copy_values(pairs[0]);
+    for (int r = 0; r < ROUNDS; r++) {
+        copy[r] = read_values(pairs[0]);
+        reference[r] = read_values(pairs[1]);
+        ratio[r] = reference[r] / copy[r];
+    }
+    qsort(copy, ROUNDS, sizeof *copy, compare_double);
+    qsort(reference, ROUNDS, sizeof *reference, compare_double);
+    qsort(ratio, ROUNDS, sizeof *ratio, compare_double);
+    printf("%8u bytes: copied %8.0f ns, by reference %8.0f ns, ratio %.2f (%.2f..%.2f)\n", size,
+           copy[ROUNDS / 2], reference[ROUNDS / 2], ratio[ROUNDS / 2], ratio[0],
+           ratio[ROUNDS - 1]);
+    return ratio[ROUNDS / 2];
+}
+
+static int measure_values(void)
+{
+    static const uint32_t sizes[] = {1024, 2048, 4096, 8192, 16384, 32768, 65536, 262144, 1000000};
+    const unsigned count = sizeof sizes / sizeof sizes[0];
+    reader_register();
+    printf("values are sent by reference from %u bytes on\n", VALUE_BYTES_MIN);
+    double ratios[sizeof sizes / sizeof sizes[0]];
+    for (unsigned i = 0; i < count; i++)
+        ratios[i] = compare_values(sizes[i]);
+    printf("{\"sizes\":[");
+    for (unsigned i = 0; i < count; i++)
+        printf("%s%u", i ? "," : "", sizes[i]);
+    printf("],\"ratios\":[");
+    for (unsigned i = 0; i < count; i++)
+        printf("%s%.4f", i ? "," : "", ratios[i]);
+    printf("],\"from\":%u}\n", VALUE_BYTES_MIN);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "turns") == 0)
@@ -211,7 +289,9 @@ int main(int argc, char **argv)
                              znodes_count_argument(argv[3], 0, 1023));
     if (argc == 3 && strcmp(argv[1], "idle") == 0)
         return measure_idle((uint32_t)znodes_count_argument(argv[2], 64, 4000000));
+    if (argc == 2 && strcmp(argv[1], "values") == 0)
+        return measure_values();
     fprintf(stderr, "usage: sengi-bench-tcp turns TURNS CONNECTIONS DEPTH | cores CPU CPU | idle "
-                    "CONNECTIONS\n");
+                    "CONNECTIONS | values\n");
     return 1;
 }

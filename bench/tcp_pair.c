@@ -83,7 +83,12 @@ static void server_flush(struct core *core, struct conn *conn)
     while (conn->out_head) {
         const struct out_chunk *chunk = conn->out_head;
         uint32_t size = chunk->end - chunk->start;
-        CHECK(net_send(net_of(core), conn->net_conn, out_chunk_bytes(chunk) + chunk->start, size) == size);
+        const uint8_t *bytes = out_chunk_bytes(chunk) + chunk->start;
+        struct net *net = net_of(core);
+        if (UNLIKELY(chunk->value != NULL))
+            CHECK(net_send_reference(net, conn->net_conn, bytes, size, chunk->value) == size);
+        else
+            CHECK(net_send(net, conn->net_conn, bytes, size) == size);
         conn_output_sent(core, conn, size);
     }
 }
@@ -98,6 +103,16 @@ static void server_close(struct core *core, struct conn *conn, bool at_once)
 {
     (void)core, (void)conn, (void)at_once;
     CHECK(!"nothing here closes a connection");
+}
+
+static void value_held(void *ctx, void *value)
+{
+    core_value_hold(((struct tcp_pair *)ctx)->core, value);
+}
+
+static void value_dropped(void *ctx, void *value)
+{
+    core_value_drop(((struct tcp_pair *)ctx)->core, value);
 }
 
 static const struct conn_backend backend = {server_flush, server_pause, server_close};
@@ -240,6 +255,8 @@ static struct net *net_new(struct tcp_pair *p, bool server)
                                         unexpected,    unexpected_close, conn_prefetch}
                : (struct net_callbacks){client_accept, client_connected, client_data, unexpected,
                                         unexpected,    unexpected_close, NULL};
+    c.callbacks.reference_hold = value_held;
+    c.callbacks.reference_drop = value_dropped;
     struct net *net = net_create(&c);
     CHECK(net != NULL);
     return net;
@@ -299,11 +316,26 @@ struct tcp_pair *tcp_pair_create(const struct tcp_pair_config *config)
     return p;
 }
 
+uint64_t tcp_pair_client_bytes(const struct tcp_pair *p)
+{
+    return p->client_bytes;
+}
+
+uint32_t tcp_pair_reply_bytes(const struct tcp_pair *p)
+{
+    return 4 + REPLY_HEADER_BYTES + 4 + p->config.data_bytes + STAT_BYTES;
+}
+
 uint64_t tcp_pair_replies(const struct tcp_pair *p)
 {
-    uint32_t each = 4 + REPLY_HEADER_BYTES + 4 + p->config.data_bytes + STAT_BYTES;
+    uint32_t each = tcp_pair_reply_bytes(p);
     CHECK(p->client_bytes % each == 0);
     return p->client_bytes / each;
+}
+
+void tcp_pair_copy_values(struct tcp_pair *p)
+{
+    p->core->value_bytes += OUTPUT_VALUE_BYTES_MAX + 1; /* as if others held them */
 }
 
 void tcp_pair_frames(const struct tcp_pair *p, uint64_t *in, uint64_t *out)

@@ -39,8 +39,15 @@ __attribute__((noinline)) void tcp_pair_serve(struct tcp_pair *p);
 
 void tcp_pair_hear(struct tcp_pair *p);
 
+/** Bytes that all clients received, and of one reply. */
+uint64_t tcp_pair_client_bytes(const struct tcp_pair *p);
+uint32_t tcp_pair_reply_bytes(const struct tcp_pair *p);
+
 /** Replies received in whole, all checked by their size. */
 uint64_t tcp_pair_replies(const struct tcp_pair *p);
+
+/** From now on the server copies values into its replies, instead of sending from them. */
+void tcp_pair_copy_values(struct tcp_pair *p);
 
 /** Frames that the server has received and sent. */
 void tcp_pair_frames(const struct tcp_pair *p, uint64_t *in, uint64_t *out);

@@ -9,7 +9,7 @@
 #include "client/wire/check.h"
 #include "tree/acl.h"
 
-#define DATA_BYTES_MAX 65536
+#define DATA_BYTES_MAX (1u << 20)
 
 static void digits(char *out, size_t width, uint64_t n)
 {

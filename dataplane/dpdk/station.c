@@ -69,6 +69,15 @@ static void station_conn_drop(struct core *core, struct conn *conn)
     conn_detached(core, conn);
 }
 
+static uint32_t send_chunk(struct station *s, struct conn *conn, const struct out_chunk *chunk)
+{
+    const uint8_t *bytes = out_chunk_bytes(chunk) + chunk->start;
+    uint32_t size = chunk->end - chunk->start;
+    if (UNLIKELY(chunk->value != NULL))
+        return net_send_reference(s->net, conn->net_conn, bytes, size, chunk->value);
+    return net_send(s->net, conn->net_conn, bytes, size);
+}
+
 static void station_flush(struct core *core, struct conn *conn)
 {
     struct station *s = core->backend;
@@ -77,8 +86,7 @@ static void station_flush(struct core *core, struct conn *conn)
     while (conn->out_head) {
         const struct out_chunk *chunk = conn->out_head;
         uint32_t size = chunk->end - chunk->start;
-        uint32_t sent = net_send(s->net, conn->net_conn, out_chunk_bytes(chunk) + chunk->start,
-                                 size);
+        uint32_t sent = send_chunk(s, conn, chunk);
         if (sent)
             conn_output_sent(core, conn, sent);
         if (sent < size) {
@@ -192,9 +200,20 @@ static void on_connected(void *user, struct net_conn *nc)
     CHECK(!"a connection was opened");
 }
 
+static void on_reference_hold(void *ctx, void *holder)
+{
+    core_value_hold(((struct station *)ctx)->core, holder);
+}
+
+static void on_reference_drop(void *ctx, void *holder)
+{
+    core_value_drop(((struct station *)ctx)->core, holder);
+}
+
 static const struct net_callbacks callbacks = {
     .on_accept = on_accept, .on_connected = on_connected, .on_data = on_data, .on_eof = on_eof,
-    .on_writable = on_writable, .on_closed = on_closed, .prefetch = conn_prefetch};
+    .on_writable = on_writable, .on_closed = on_closed, .prefetch = conn_prefetch,
+    .reference_hold = on_reference_hold, .reference_drop = on_reference_drop};
 
 /* --- open, close --- */
 

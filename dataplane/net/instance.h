@@ -17,15 +17,25 @@
 #define CHUNK_BYTES 2048
 #define CHUNK_PAYLOAD_BYTES (CHUNK_BYTES - 16)
 
+/* `start` of a chunk whose bytes lie elsewhere: more than any other chunk's */
+#define CHUNK_IS_REFERENCE UINT16_MAX
+#define CHUNK_REFERENCE_BYTES_MAX 65535u
+
 /**
  * A piece of a stream: sent and not acknowledged, out of order, or unread. Valid bytes:
- * data[start..end).
+ * data[start..end), or reference.bytes[0..end).
  */
 struct chunk {
     struct chunk *next;
-    uint32_t seq; /* of data[0] */
+    uint32_t seq; /* of the first byte of data */
     uint16_t start, end;
-    uint8_t data[CHUNK_PAYLOAD_BYTES];
+    union {
+        uint8_t data[CHUNK_PAYLOAD_BYTES];
+        struct { /* only in a send queue */
+            const uint8_t *bytes;
+            void *holder; /* NULL: a later chunk has it */
+        } reference;
+    };
 };
 _Static_assert(sizeof(struct chunk) == CHUNK_BYTES, "no padding");
 
@@ -103,6 +113,12 @@ net_find(const struct net *net, const struct flow_key *key, uint32_t hash)
             return id;
     }
     return FLOW_NONE;
+}
+
+static inline bool
+chunk_reference(const struct chunk *chunk)
+{
+    return chunk->start == CHUNK_IS_REFERENCE;
 }
 
 struct chunk *chunk_get(struct net *net);

@@ -191,6 +191,9 @@ net_destroy(struct net *net)
 {
     if (!net)
         return;
+    for (uint32_t i = 0; i < net->conns_fresh; i++)
+        if (net->conns[i].tx_head) /* may hold references */
+            tcp_queue_trim(net, &net->conns[i], net->conns[i].tx_end);
     pool_destroy(&net->chunks);
     pool_destroy(&net->extras);
     timewait_destroy(net);

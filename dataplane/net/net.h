@@ -215,6 +215,12 @@ struct net_callbacks {
      * all of a burst before the first on_data. May be NULL. Must not change anything.
      */
     void (*prefetch)(void *user);
+    /**
+     * What keeps the bytes of net_send_reference() alive; see there. Unlike the others these also
+     * run within the application's own calls, net_destroy() included. NULL: never used.
+     */
+    void (*reference_hold)(void *ctx, void *holder);
+    void (*reference_drop)(void *ctx, void *holder);
 };
 
 /** Copied by net_create(). Zero-initialise, then fill in. */
@@ -396,6 +402,14 @@ uint32_t net_flush(struct net *net);
  *         0 also after the peer's reset was seen. Context: owner.
  */
 uint32_t net_send(struct net *net, struct net_conn *conn, const uint8_t *bytes, uint32_t n);
+
+/**
+ * As net_send() of bytes that are not copied but read where they lie, perhaps several times, until
+ * the peer has acknowledged them: they must not change. On a result above 0 the instance has called
+ * callbacks.reference_hold(holder), and calls reference_drop() once it needs no more.
+ */
+uint32_t net_send_reference(struct net *net, struct net_conn *conn, const uint8_t *bytes,
+                            uint32_t n, void *holder);
 
 /** Bytes net_send() would take now as far as the connection's own limit goes. */
 uint32_t net_send_space(const struct net *net, const struct net_conn *conn);

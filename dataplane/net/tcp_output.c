@@ -46,11 +46,17 @@ net_unacked_bytes(const struct net_conn *c)
 }
 
 static struct chunk *
-queue_tail(struct net *net, struct net_conn *c)
+queue_tail(const struct net_conn *c)
 {
-    struct chunk *head = c->tx_head, *tail = head && head->next ? c->tx_tail : head;
-    if (tail && tail->end < CHUNK_PAYLOAD_BYTES)
-        return tail;
+    struct chunk *head = c->tx_head;
+    return head && head->next ? c->tx_tail : head;
+}
+
+/* Another chunk at the end of the queue. */
+static struct chunk *
+queue_append(struct net *net, struct net_conn *c)
+{
+    struct chunk *head = c->tx_head, *tail = queue_tail(c);
     struct chunk *k = chunk_get(net);
     if (!k)
         return NULL;
@@ -66,24 +72,10 @@ queue_tail(struct net *net, struct net_conn *c)
     return k;
 }
 
-uint32_t
-net_send(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
+/* What net_send() owes after it took `done` of `n` bytes. */
+static inline void
+queued_upto(struct net *net, struct net_conn *c, uint32_t done, uint32_t n)
 {
-    uint32_t space = net_send_space(net, c), done = 0;
-    uint32_t take = n < space ? n : space;
-
-    while (done < take) {
-        struct chunk *k = queue_tail(net, c);
-        if (!k)
-            break;
-        uint32_t part = CHUNK_PAYLOAD_BYTES - k->end;
-        if (part > take - done)
-            part = take - done;
-        memcpy(k->data + k->end, bytes + done, part);
-        k->end = (uint16_t)(k->end + part);
-        c->tx_end += part;
-        done += part;
-    }
     if (done)
         tcp_dirty(net, c);
     if (UNLIKELY(done < n) && (c->flags & F_ACCEPTED)) {
@@ -94,6 +86,57 @@ net_send(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
             tcp_timer_arm(net, c, net->now_ms + 10);
         }
     }
+}
+
+uint32_t
+net_send(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
+{
+    uint32_t space = net_send_space(net, c), done = 0;
+    uint32_t take = n < space ? n : space;
+
+    while (done < take) {
+        struct chunk *k = queue_tail(c);
+        if (!k || k->end >= CHUNK_PAYLOAD_BYTES || chunk_reference(k))
+            k = queue_append(net, c);
+        if (!k)
+            break;
+        uint32_t part = CHUNK_PAYLOAD_BYTES - k->end;
+        if (part > take - done)
+            part = take - done;
+        memcpy(k->data + k->end, bytes + done, part);
+        k->end = (uint16_t)(k->end + part);
+        c->tx_end += part;
+        done += part;
+    }
+    queued_upto(net, c, done, n);
+    return done;
+}
+
+uint32_t
+net_send_reference(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
+                   void *holder)
+{
+    uint32_t space = net_send_space(net, c), done = 0;
+    uint32_t take = n < space ? n : space;
+    struct chunk *last = NULL, *k;
+
+    while (done < take && (k = queue_append(net, c)) != NULL) {
+        uint32_t part = take - done;
+        if (part > CHUNK_REFERENCE_BYTES_MAX)
+            part = CHUNK_REFERENCE_BYTES_MAX;
+        k->start = CHUNK_IS_REFERENCE;
+        k->end = (uint16_t)part;
+        k->reference.bytes = bytes + done;
+        k->reference.holder = NULL;
+        c->tx_end += part;
+        done += part;
+        last = k;
+    }
+    if (last) { /* chunks are freed in order: the last keeps them all */
+        last->reference.holder = holder;
+        net->config.callbacks.reference_hold(net->config.callbacks_ctx, holder);
+    }
+    queued_upto(net, c, done, n);
     return done;
 }
 
@@ -105,6 +148,8 @@ tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto)
         c->tx_head = k->next;
         if (k->next && c->tx_cursor == k)
             c->tx_cursor = NULL;
+        if (UNLIKELY(chunk_reference(k)) && k->reference.holder)
+            net->config.callbacks.reference_drop(net->config.callbacks_ctx, k->reference.holder);
         chunk_put(net, k);
         k = c->tx_head;
     }
@@ -122,7 +167,7 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
         uint32_t at = seq - k->seq, part = k->end - at;
         if (part > n)
             part = n;
-        memcpy(out, k->data + at, part);
+        memcpy(out, (UNLIKELY(chunk_reference(k)) ? k->reference.bytes : k->data) + at, part);
         out += part;
         seq += part;
         n -= part;
@@ -409,53 +454,6 @@ output_new(struct net *net, struct net_conn *c)
     return true;
 }
 
-/* The usual answer: it fits one segment, nothing is in flight, nothing is unusual. Then
- * tcp_output() is one segment and one deadline. */
-static inline bool
-one_segment_does(const struct net *net, const struct net_conn *c)
-{
-    uint32_t unsent = c->tx_end - c->snd_nxt;
-    return c->state == TCP_ESTABLISHED && c->snd_una == c->snd_nxt && unsent - 1 < c->mss &&
-           (c->flags & (F_TS | F_RECOVERY | F_LOSS | F_FIN_QUEUED)) == F_TS &&
-           unsent <= c->snd_wnd && 2 * unsent < c->cwnd && !c->extra && c->rtx == RTX_NONE &&
-           (int32_t)(net->now_ms - c->rtx_due) <= 0;
-}
-
-bool
-tcp_output(struct net *net, struct net_conn *c)
-{
-    if (LIKELY(one_segment_does(net, c))) {
-        uint32_t n = c->tx_end - c->snd_nxt;
-        if (!tcp_send_segment(net, c, c->snd_nxt, n, TCP_PSH))
-            return false;
-        c->snd_nxt = c->tx_end;
-        net->counters.bytes_out += n;
-        tcp_rearm(net, c);
-        return true;
-    }
-    if (UNLIKELY(c->state <= TCP_SYN_RCVD)) {
-        if (!(c->flags & F_SYN_DUE) || (!(c->flags & F_MAC) && !neighbour_resolve(net, c)))
-            return true;
-        return tcp_send_syn(net, c);
-    }
-    if (UNLIKELY(c->flags & (F_RECOVERY | F_LOSS)) && !output_lost(net, c))
-        return false;
-    if (!output_new(net, c))
-        return false;
-    if (c->flags & F_ACK_NOW) {
-        tcp_send_ack(net, c);
-        if (c->flags & F_ACK_NOW)
-            return false;
-    } else if ((c->flags & (F_ACK_DELAYED | F_ACK_TIMED)) == F_ACK_DELAYED) {
-        c->flags |= F_ACK_TIMED;
-        c->delack_due = net->now_ms + net->config.times.delayed_ack_ms;
-        tcp_timer_arm(net, c, c->delack_due);
-    }
-    if (c->rtx == RTX_NONE)
-        tcp_rearm(net, c);
-    return true;
-}
-
 /* ---- deadlines ---- */
 
 static bool
@@ -469,13 +467,20 @@ probe_wanted(const struct net_conn *c)
  * delayed, so that the probe takes the place of the first RTO, which has learned by how much.
  */
 static inline uint32_t
-probe_ms(const struct net *net, const struct net_conn *c)
+lone_probe_ms(const struct net *net, const struct net_conn *c)
 {
     const uint32_t short_us = 1000;
     uint32_t rto_min = net->config.times.rto_min_ms, rto = rto_min + 1;
     if (UNLIKELY(c->srtt_us8 > 8 * short_us || c->rttvar_us4 > rto_min * 1000))
         rto = tcp_rto_ms(net, c); /* else it is the same */
-    if (LIKELY(ack_may_wait(c)))
+    return rto;
+}
+
+static uint32_t
+probe_ms(const struct net *net, const struct net_conn *c)
+{
+    uint32_t rto = lone_probe_ms(net, c);
+    if (ack_may_wait(c))
         return rto;
     uint32_t probe = (c->srtt_us8 / 4 + 999) / 1000 + TCP_PROBE_MS;
     return probe < rto ? probe : rto;
@@ -506,4 +511,66 @@ tcp_rearm(struct net *net, struct net_conn *c)
     }
     c->rtx_due = net->now_ms + rto;
     tcp_timer_arm(net, c, c->rtx_due);
+}
+
+/* tcp_rearm() after the only segment in flight. */
+static inline void
+rearm_lone(struct net *net, struct net_conn *c)
+{
+    if (UNLIKELY(!probe_wanted(c))) {
+        tcp_rearm(net, c);
+        return;
+    }
+    c->rtx = RTX_PROBE;
+    c->rtx_due = net->now_ms + lone_probe_ms(net, c);
+    tcp_timer_arm(net, c, c->rtx_due);
+}
+
+/* ---- all of it ---- */
+
+/* The usual answer: it fits one segment, nothing is in flight, nothing is unusual. Then
+ * tcp_output() is one segment and one deadline. */
+static inline bool
+one_segment_does(const struct net *net, const struct net_conn *c)
+{
+    uint32_t unsent = c->tx_end - c->snd_nxt;
+    return c->state == TCP_ESTABLISHED && c->snd_una == c->snd_nxt && unsent - 1 < c->mss &&
+           (c->flags & (F_TS | F_RECOVERY | F_LOSS | F_FIN_QUEUED)) == F_TS &&
+           unsent <= c->snd_wnd && 2 * unsent < c->cwnd && !c->extra && c->rtx == RTX_NONE &&
+           (int32_t)(net->now_ms - c->rtx_due) <= 0;
+}
+
+bool
+tcp_output(struct net *net, struct net_conn *c)
+{
+    if (LIKELY(one_segment_does(net, c))) {
+        uint32_t n = c->tx_end - c->snd_nxt;
+        if (!tcp_send_segment(net, c, c->snd_nxt, n, TCP_PSH))
+            return false;
+        c->snd_nxt = c->tx_end;
+        net->counters.bytes_out += n;
+        rearm_lone(net, c);
+        return true;
+    }
+    if (UNLIKELY(c->state <= TCP_SYN_RCVD)) {
+        if (!(c->flags & F_SYN_DUE) || (!(c->flags & F_MAC) && !neighbour_resolve(net, c)))
+            return true;
+        return tcp_send_syn(net, c);
+    }
+    if (UNLIKELY(c->flags & (F_RECOVERY | F_LOSS)) && !output_lost(net, c))
+        return false;
+    if (!output_new(net, c))
+        return false;
+    if (c->flags & F_ACK_NOW) {
+        tcp_send_ack(net, c);
+        if (c->flags & F_ACK_NOW)
+            return false;
+    } else if ((c->flags & (F_ACK_DELAYED | F_ACK_TIMED)) == F_ACK_DELAYED) {
+        c->flags |= F_ACK_TIMED;
+        c->delack_due = net->now_ms + net->config.times.delayed_ack_ms;
+        tcp_timer_arm(net, c, c->delack_due);
+    }
+    if (c->rtx == RTX_NONE)
+        tcp_rearm(net, c);
+    return true;
 }
