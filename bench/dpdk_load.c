@@ -12,6 +12,8 @@
 #define DRAIN_NS (2ull * 1000000000u)
 #define HANDSHAKES_MAX 64 /* at once */
 #define WRITER_DEPTH 64
+#define ARMING_MAX 256 /* watches being set at once */
+#define ROUND_NS_MAX (10ull * 1000000000u)
 #define SCRATCH_BYTES (1u << 20)
 /* Requests leave after so many frames have been looked at. With all connections in one burst,
  * server and generator would take turns, each idle while the other works on the whole burst. */
@@ -49,6 +51,8 @@ struct loader {
         busy_ns; /* busy_ns: in turns of the window that found frames */
     bool busy;
     uint32_t write_credit, writer_next;
+    uint32_t armed, fired, written; /* watch flood: of this round */
+    uint64_t set_ns, last_event_ns;
     enum phase phase;
     const char *failure;
     uint8_t *scratch; /* requests of one on_data call */
@@ -121,11 +125,21 @@ static struct client *writer_due(struct loader *l)
     return NULL;
 }
 
+static void take_event(struct loader *l)
+{
+    l->fired++;
+    l->last_event_ns = l->now_ns;
+    if (l->phase == PHASE_WINDOW)
+        histogram_record(l->out->latency, l->now_ns - l->set_ns);
+}
+
 /* One reply matched with its request; true: the connection may send another. */
 static bool take_reply(struct loader *l, struct client *c, const struct bench_reply *reply)
 {
-    if (reply->is_event)
+    if (reply->is_event) {
+        take_event(l);
         return false;
+    }
     struct sent sent = c->sent[c->head];
     if (c->in_flight == 0 || reply->xid != sent.xid) {
         fail(l, "replies out of order");
@@ -138,6 +152,10 @@ static bool take_reply(struct loader *l, struct client *c, const struct bench_re
                  || (sent.op == BENCH_GET && reply->data_bytes != l->options->keyspace.value_bytes);
     if (wrong && l->out->errors++ == 0)
         l->out->first_error = reply->error;
+    if (l->options->workload == WORKLOAD_WATCH) {
+        (*(sent.op == BENCH_SET ? &l->written : &l->armed))++;
+        return false;
+    }
     if (l->phase == PHASE_WINDOW) {
         histogram_record(sent.op == BENCH_SET ? l->out->latency_writes : l->out->latency,
                          l->now_ns - sent.sent_ns);
@@ -315,7 +333,7 @@ static int loader_prepare(struct loader *l)
         return -1;
     l->net = net_create(&config);
     l->scratch = malloc(SCRATCH_BYTES);
-    l->count = o->connections + o->write_connections;
+    l->count = o->connections + (o->workload == WORKLOAD_WATCH ? 1 : o->write_connections);
     l->clients = calloc(l->count, sizeof *l->clients);
     l->random = o->seed * 0x9e3779b97f4a7c15u | 1;
     if (!l->net || !l->scratch || !l->clients)
@@ -347,7 +365,6 @@ static void loader_free(struct loader *l)
 static void start_requests(struct loader *l)
 {
     const struct load_options *o = l->options;
-    l->phase = PHASE_WARMUP;
     for (uint32_t i = 0; i < o->connections; i++) {
         struct client *c = &l->clients[i];
         uint32_t n = o->outstanding / o->connections + (i < o->outstanding % o->connections);
@@ -355,6 +372,61 @@ static void start_requests(struct loader *l)
             submit(l, c);
         send_scratch(l, c);
     }
+}
+
+/* Until *counter is goal: turns. */
+static int flood_wait(struct loader *l, const uint32_t *counter, uint32_t goal)
+{
+    uint64_t end_ns = l->now_ns + ROUND_NS_MAX;
+    while (*counter < goal && !l->failure) {
+        turn(l);
+        if (l->out->errors || l->now_ns > end_ns || load_stop)
+            fail(l, "watch: a round that did not end");
+    }
+    return l->failure ? -1 : 0;
+}
+
+/* As load_watch.c: arm all, write once, wait for all events. The last client is the writer. */
+static int flood_round(struct loader *l)
+{
+    uint32_t watchers = l->options->connections;
+    l->armed = l->fired = l->written = 0;
+    for (uint32_t i = 0; i < watchers; i++) {
+        if (flood_wait(l, &l->armed, i < ARMING_MAX ? 0 : i - ARMING_MAX) < 0)
+            return -1;
+        append(l, &l->clients[i], BENCH_GET_WATCH);
+        send_scratch(l, &l->clients[i]);
+    }
+    if (flood_wait(l, &l->armed, watchers) < 0)
+        return -1;
+    l->set_ns = l->now_ns = clock_ns();
+    append(l, &l->clients[watchers], BENCH_SET);
+    send_scratch(l, &l->clients[watchers]);
+    if (flood_wait(l, &l->fired, watchers) < 0 || flood_wait(l, &l->written, 1) < 0)
+        return -1;
+    if (l->fired != watchers)
+        fail(l, "watch: more events than watches");
+    if (l->phase == PHASE_WINDOW) {
+        l->out->rounds++;
+        l->out->events += l->fired;
+        l->out->replies += watchers + 1;
+        l->out->delivering_s += (double)(l->last_event_ns - l->set_ns) / 1e9;
+    }
+    return l->failure ? -1 : 0;
+}
+
+static int flood_until(struct loader *l, uint64_t end_ns)
+{
+    int rc = 0;
+    while (rc == 0 && l->now_ns < end_ns && !load_stop)
+        rc = flood_round(l);
+    return rc;
+}
+
+static int run_until(struct loader *l, uint64_t end_ns, uint64_t count_max)
+{
+    return l->options->workload == WORKLOAD_WATCH ? flood_until(l, end_ns)
+                                                  : turn_until(l, end_ns, count_max);
 }
 
 /* closeSession, FIN, and turns until the server's TCP has both. */
@@ -388,13 +460,15 @@ int dpdk_load_run(const struct load_options *o, const struct dpdk_target *target
         rc = open_clients(&l);
     if (rc == 0) {
         l.now_ns = clock_ns();
-        start_requests(&l);
-        rc = turn_until(&l, l.now_ns + (uint64_t)(o->warmup_s * 1e9), 0);
+        if (o->workload != WORKLOAD_WATCH)
+            start_requests(&l);
+        l.phase = PHASE_WARMUP;
+        rc = run_until(&l, l.now_ns + (uint64_t)(o->warmup_s * 1e9), 0);
     }
     if (rc == 0) {
         struct load_account account = load_account_begin(o->server_pid);
         l.phase = PHASE_WINDOW;
-        rc = turn_until(&l, account.start_ns + (uint64_t)(o->window_s * 1e9), o->count_max);
+        rc = run_until(&l, account.start_ns + (uint64_t)(o->window_s * 1e9), o->count_max);
         load_account_end(&account, o->server_pid, out);
         out->own_cpu = (struct cputime){(double)l.busy_ns / 1e9, 0};
         if (rc == 0 && out->replies == 0)

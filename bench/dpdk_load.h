@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright the Sengi authors */
 /*
- * Closed-loop load over a DPDK port and our own TCP, one core, polling; and raw frames for the
- * port's own limits.
+ * Closed-loop load or a watch flood over a DPDK port and our own TCP, one core, polling; and raw
+ * frames for the port's own limits.
  *
  *   lane_receive -> net_burst -> on_data -> replies counted, next requests queued -> net_flush ->
  * lane_transmit

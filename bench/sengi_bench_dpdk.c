@@ -24,7 +24,7 @@ static const char help[] =
     "  --mtu N                 default 1500\n"
     "  --raw FRAME_BYTES       no TCP: frames that a peer (testpmd macswap) sends back\n"
     "  --connections N --depth D --outstanding N --keys N --value-bytes N --prefix PATH\n"
-    "  --write-percent P --write-connections N --workload get|set\n"
+    "  --write-percent P --write-connections N --workload get|set|watch\n"
     "  --warmup SECONDS --seconds SECONDS --count N --server-pid PID --json\n"
     "                          as of sengi-bench; the keys must be there already\n"
     "\n"
@@ -175,8 +175,9 @@ int main(int argc, char **argv)
         rc = -1;
     if (rc == 0 && o.load.protocol != &protocol_zk)
         rc = usage_error("only --protocol zk");
-    if (rc == 0 && o.load.workload != WORKLOAD_GET && o.load.workload != WORKLOAD_SET)
-        rc = usage_error("only --workload get or set");
+    if (rc == 0 && o.load.workload != WORKLOAD_GET && o.load.workload != WORKLOAD_SET
+        && o.load.workload != WORKLOAD_WATCH)
+        rc = usage_error("only --workload get, set or watch");
     free(rest);
     if (rc != 0)
         return rc < 0 ? 1 : 0;
