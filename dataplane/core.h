@@ -66,6 +66,7 @@ struct core_stats {
         connections_rejected, auth_failed, words;
     _Atomic int64_t response_bytes_last, response_bytes_min, response_bytes_max;
     _Atomic uint64_t notifications[5]; /* by enum watch_event_type */
+    _Atomic uint64_t watch_bytes;      /* of all notifications */
 };
 
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n)

@@ -52,6 +52,7 @@ static void add_core(struct mntr_stats *m, const struct core_stats *s)
     m->connections_rejected += load(&s->connections_rejected);
     m->bytes_received += load(&s->bytes_received);
     m->response_bytes += load(&s->bytes_sent);
+    m->watch_bytes += load(&s->watch_bytes);
     m->sessionless_connections_expired += load(&s->sessionless_expired);
     int64_t last = atomic_load_explicit(&s->response_bytes_last, memory_order_relaxed);
     int64_t min = atomic_load_explicit(&s->response_bytes_min, memory_order_relaxed);
@@ -68,6 +69,7 @@ static void zero_sums(struct mntr_stats *m)
 {
     m->watches = m->auth_failed = m->connections_rejected = 0;
     m->bytes_received = m->response_bytes = m->sessionless_connections_expired = 0;
+    m->watch_bytes = 0;
     m->response_size_last = m->response_size_min = m->response_size_max = -1;
 }
 
@@ -107,7 +109,8 @@ void metrics_mntr(const struct server *server, struct mntr_stats *m)
     m->global_sessions = load(&server->sessions);
     m->local_sessions = 0;
     m->commits = load(&c->commits);
-    m->proposals = load(&c->proposals);
+    m->proposals = m->syncs_queued = load(&c->proposals);
+    m->digest_mismatches = (int64_t)c->digests.mismatches;
     m->snapshot_errors = load(&c->snapshots_failed);
     m->stale_sessions_expired = load(&c->sessions_expired);
     m->connection_requests = load(&c->connection_requests);

@@ -129,6 +129,7 @@ static int restore_finish(struct restore *r)
     int err = r->begun ? 0 : restore_empty(r);
     if (!err)
         err = restore_error(tree_load_finish(r->tree));
+    r->digests->mismatches = r->digest_mismatches;
     if (r->digest_mismatches)
         LOG_WARN("%llu txns or snapshots whose digest differs from the tree they gave",
                  (unsigned long long)r->digest_mismatches);

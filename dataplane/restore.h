@@ -19,6 +19,7 @@
  * ones.
  */
 struct digest_log {
+    uint64_t mismatches; /* txns and snapshots at the start whose digest was another */
     struct {
         zxid_t zxid;
         uint64_t digest;

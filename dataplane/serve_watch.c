@@ -21,6 +21,7 @@ void serve_event(struct core *core, struct conn *conn, zxid_t zxid, enum watch_e
     be32_store(p + 8, path.size);
     memcpy(p + 12, path.data, path.size);
     conn_note_reply(core, conn, body);
+    stat_add(&core->stats.watch_bytes, REPLY_HEADER_BYTES + body);
 }
 
 /* One path of setWatches: the event that was missed, or 0 and the modes to set. */

@@ -207,26 +207,61 @@ struct mntr_percentiles {
     X(response_size_max, "max_client_response_size")                             \
     X(response_size_min, "min_client_response_size")                             \
     X(auth_failed, "auth_failed_count")                                          \
-    X(non_mtls_remote_connections, "non_mtls_remote_conn_count")                 \
-    X(non_mtls_local_connections, "non_mtls_local_conn_count")                   \
     X(snapshot_errors, "snapshot_error_count")                                   \
     X(commits, "commit_count")                                                   \
     X(connection_requests, "connection_request_count")                           \
     X(connections_rejected, "connection_rejected")                               \
     X(bytes_received, "bytes_received_count")                                    \
-    X(unrecoverable_errors, "unrecoverable_error_count")                         \
-    X(connections_dropped, "connection_drop_count")                              \
     X(connections_revalidated, "connection_revalidate_count")                    \
     X(sessionless_connections_expired, "sessionless_connections_expired")        \
     X(stale_sessions_expired, "stale_sessions_expired")                          \
-    X(throttled_operations, "throttled_ops")                                     \
-    X(throttle_waits, "request_throttle_wait_count")                             \
-    X(large_requests_rejected, "large_requests_rejected")                        \
     X(digest_mismatches, "digest_mismatches_count")                              \
     X(proposals, "proposal_count")                                               \
     X(syncs_queued, "sync_processor_request_queued")                             \
     X(response_bytes, "response_bytes")                                          \
     X(watch_bytes, "watch_bytes")
+
+/* What ZooKeeper counts and a server like this one never does: it is alone, without TLS, SASL, a
+ * cache of responses, dead watchers, throttling or an admin server. Monitoring finds its 0 here. */
+#define MNTR_ZEROS(X)                                  \
+    X("outstanding_tls_handshake")                     \
+    X("non_mtls_remote_conn_count")                    \
+    X("non_mtls_local_conn_count")                     \
+    X("tls_handshake_exceeded")                        \
+    X("unsuccessful_handshake")                        \
+    X("insecure_admin_count")                          \
+    X("snapshot_rate_limited_count")                   \
+    X("restore_error_count")                           \
+    X("restore_rate_limited_count")                    \
+    X("ensemble_auth_success")                         \
+    X("ensemble_auth_fail")                            \
+    X("ensemble_auth_skip")                            \
+    X("looking_count")                                 \
+    X("diff_count")                                    \
+    X("snap_count")                                    \
+    X("revalidate_count")                              \
+    X("quit_leading_due_to_disloyal_voter")            \
+    X("learner_proposal_received_count")               \
+    X("learner_commit_received_count")                 \
+    X("skip_learner_request_to_next_processor_count")  \
+    X("requests_not_forwarded_to_commit_processor")    \
+    X("request_commit_queued")                         \
+    X("connection_drop_count")                         \
+    X("throttled_ops")                                 \
+    X("request_throttle_wait_count")                   \
+    X("large_requests_rejected")                       \
+    X("stale_requests")                                \
+    X("stale_requests_dropped")                        \
+    X("stale_replies")                                 \
+    X("unrecoverable_error_count")                     \
+    X("cnxn_closed_without_zk_server_running")         \
+    X("response_packet_cache_hits")                    \
+    X("response_packet_cache_misses")                  \
+    X("response_packet_get_children_cache_hits")       \
+    X("response_packet_get_children_cache_misses")     \
+    X("add_dead_watcher_stall_time")                   \
+    X("dead_watchers_queued")                          \
+    X("dead_watchers_cleared")
 
 #define MNTR_SUMMARIES(X)                                 \
     X(fsync_ms, "fsynctime")                              \

@@ -85,4 +85,8 @@ void words_format_mntr(struct text_buffer *b, const struct mntr_stats *m)
 #define X(field, key) percentile_lines(b, key, &m->field);
     MNTR_PERCENTILES(X)
 #undef X
+#define X(key) number_line(b, key, 0);
+    MNTR_ZEROS(X)
+#undef X
+    double_line(b, "", "connection_drop_probability", 0);
 }
