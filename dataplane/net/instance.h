@@ -91,6 +91,15 @@ conn_id(const struct net *net, const struct net_conn *c)
     return (uint32_t)(c - net->conns);
 }
 
+/* Fewer connections than these stay in the cache, and fetching ahead is only more instructions. */
+#define PREFETCH_CONNS_MIN 1024
+
+static inline bool
+net_prefetches(const struct net *net)
+{
+    return net->conn_count >= PREFETCH_CONNS_MIN;
+}
+
 /** xorshift64*: for jitter and port choice, never for secrets. */
 static inline uint64_t
 net_random(struct net *net)

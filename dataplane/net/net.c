@@ -340,9 +340,6 @@ conn_prefetch(const struct net *net, struct segment *seg)
     __builtin_prefetch(c + 64);
 }
 
-/* Fewer connections than these stay in the cache, and fetching ahead is only more instructions. */
-#define PREFETCH_CONNS_MIN 1024
-
 static void
 users_prefetch(const struct net *net, const struct segment *segments, unsigned count)
 {
@@ -352,7 +349,7 @@ users_prefetch(const struct net *net, const struct segment *segments, unsigned c
             continue;
         const struct net_conn *c = &net->conns[id];
         __builtin_prefetch(c->tx_head); /* freed by the ACK; of NULL: harmless */
-        if (c->user)
+        if (c->user && segments[i].bytes) /* a pure ACK is not told */
             net->config.callbacks.prefetch(c->user);
     }
 }
@@ -362,9 +359,12 @@ burst_part(struct net *net, const struct net_frame *frames, unsigned n)
 {
     struct segment segments[NET_BURST_MAX];
     unsigned count = 0;
+    bool many = net_prefetches(net);
 
     for (unsigned i = 0; i < n; i++)
         __builtin_prefetch(frames[i].data);
+    for (unsigned i = 0; many && i < n; i++)
+        __builtin_prefetch(frames[i].data + 64); /* TCP's options */
     for (unsigned i = 0; i < n; i++) {
         struct segment *seg = &segments[count];
         if (!frame_parse(net, &frames[i], seg))
@@ -375,7 +375,7 @@ burst_part(struct net *net, const struct net_frame *frames, unsigned n)
     }
     for (unsigned i = 0; i < count; i++)
         conn_prefetch(net, &segments[i]);
-    if (net->config.callbacks.prefetch && net->conn_count >= PREFETCH_CONNS_MIN)
+    if (many && net->config.callbacks.prefetch)
         users_prefetch(net, segments, count);
     for (unsigned i = 0; i < count; i++) {
         net->counters.segments_in++;

@@ -2,9 +2,11 @@
  * Copyright the Sengi authors */
 /*
  * Objects of one size, taken from slabs that are allocated when first needed and kept until the
- * end. Last freed, first used again, so that a working set stays in the cache.
+ * end. Last freed, first used again, so that a working set stays in the cache. Where it is larger
+ * than that, pool_ahead() names the objects that come next: the free ones are kept track of in a
+ * row, for a list through them would have to be fetched one after another.
  *
- * Invariant: used <= allocated <= max.
+ * Invariant: used <= allocated <= max; free[0 .. allocated - used) are the free objects.
  */
 #ifndef SENGI_DATAPLANE_NET_POOL_H
 #define SENGI_DATAPLANE_NET_POOL_H
@@ -16,21 +18,18 @@
 
 #define POOL_SLAB_OBJECTS 64
 
-struct pool_link;
+struct pool_slab;
 
 struct pool {
     size_t object_bytes;
     uint64_t max, allocated, used; /* objects */
-    struct pool_link *free, *slabs;
+    void **free;
+    uint64_t free_room;            /* >= allocated, doubles */
+    struct pool_slab *slabs;
 };
 
 void pool_init(struct pool *pool, size_t object_bytes, uint64_t objects_max);
 void pool_destroy(struct pool *pool);
-
-/* A free object's first bytes are a link. */
-struct pool_link {
-    struct pool_link *next;
-};
 
 /** Allocate another slab. @return 0; -1: limit reached or out of memory. */
 int pool_allocate(struct pool *pool);
@@ -39,22 +38,24 @@ int pool_allocate(struct pool *pool);
 static inline void *
 pool_get(struct pool *pool)
 {
-    if (UNLIKELY(!pool->free) && pool_allocate(pool) < 0)
+    if (UNLIKELY(pool->used == pool->allocated) && pool_allocate(pool) < 0)
         return NULL;
-    struct pool_link *object = pool->free;
-    pool->free = object->next;
-    pool->used++;
-    return object;
+    return pool->free[pool->allocated - ++pool->used];
 }
 
 static inline void
 pool_put(struct pool *pool, void *object)
 {
-    struct pool_link *link = object;
     CHECK(pool->used > 0);
-    link->next = pool->free;
-    pool->free = link;
-    pool->used--;
+    pool->free[pool->allocated - pool->used--] = object;
+}
+
+/** What pool_get() will return after `ahead` others, if nothing is put; NULL: not allocated yet. */
+static inline void *
+pool_ahead(const struct pool *pool, uint64_t ahead)
+{
+    uint64_t n = pool->allocated - pool->used;
+    return n > ahead ? pool->free[n - 1 - ahead] : NULL;
 }
 
 #endif

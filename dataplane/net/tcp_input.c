@@ -77,8 +77,9 @@ mac_follow(struct net_conn *c, const struct segment *seg)
 }
 
 /*
- * Header prediction (Van Jacobson 1990): the next data on a connection where nothing is unusual and
- * nothing waits to be sent. What segment_input() would do beyond predicted_input() is nothing then.
+ * Header prediction (Van Jacobson 1990): the next data, or an ACK of more, on a connection where
+ * nothing is unusual and nothing waits to be sent. What segment_input() would do beyond
+ * predicted_input() is nothing then.
  */
 static inline bool
 predicted(const struct net_conn *c, const struct segment *seg)
@@ -87,7 +88,8 @@ predicted(const struct net_conn *c, const struct segment *seg)
                              F_FIN_QUEUED | F_CWND_LIMITED;
     const uint32_t usual = F_TS | F_ACCEPTED;
     return c->state == TCP_ESTABLISHED && (c->flags & (usual | unusual)) == usual &&
-           (seg->flags & ~TCP_PSH) == TCP_ACK && seg->seq == c->rcv_nxt && seg->bytes &&
+           (seg->flags & ~TCP_PSH) == TCP_ACK && seg->seq == c->rcv_nxt &&
+           (seg->bytes | (seg->ack ^ c->snd_una)) &&
            seq_upto(seg->seq + seg->bytes, c->rcv_adv) && c->tx_end == c->snd_nxt &&
            seg->ack - c->snd_una <= c->snd_nxt - c->snd_una && seg->has_ts &&
            seq_upto(c->ts_recent, seg->tsval) && !c->extra && !c->dupacks && !seg->sack_count;
@@ -108,7 +110,8 @@ predicted_input(struct net *net, struct net_conn *c, const struct segment *seg)
     }
     if (seg->ack != c->snd_una)
         tcp_ack_predicted(net, c, seg);
-    tcp_receive_in_order(net, c, seg->payload, seg->bytes, false);
+    if (LIKELY(seg->bytes != 0))
+        tcp_receive_in_order(net, c, seg->payload, seg->bytes, false);
 }
 
 static void

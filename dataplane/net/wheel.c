@@ -9,7 +9,7 @@
 
 #define FIRING (WHEEL_LEVELS * WHEEL_SLOTS)
 #define PLACES 64  /* per block in net_conn.wheel_at */
-#define FIRING_AHEAD 8 /* entries: their connections are fetched while others fire */
+#define FIRING_AHEAD 16 /* entries: their connections are fetched while others fire */
 
 int
 wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t conns_max, uint32_t now)
