@@ -58,12 +58,15 @@ static bool peer_allowed(struct station *s, const struct sockaddr_storage *peer)
 
 /* --- the backend of a connection --- */
 
-static void station_conn_drop(struct core *core, struct conn *conn)
+static void station_conn_drop(struct core *core, struct conn *conn, bool at_once)
 {
     struct station *s = core->backend;
     if (!conn->net_conn)
         return;
-    net_close(s->net, conn->net_conn);
+    if (at_once)
+        net_close(s->net, conn->net_conn);
+    else
+        net_shutdown(s->net, conn->net_conn);
     conn->net_conn = NULL;
     peer_left(s, conn_peer(conn));
     conn_detached(core, conn);
@@ -95,7 +98,9 @@ static void station_flush(struct core *core, struct conn *conn)
         }
     }
     if (conn->state == CONN_CLOSING)
-        station_conn_drop(core, conn); /* TCP sends the FIN behind what it has queued */
+        /* TCP sends the FIN behind what it has queued. Half-close, as the kernel listener does: a
+         * RST for requests on their way could cost the peer our last reply. */
+        station_conn_drop(core, conn, false);
 }
 
 static void station_pause(struct core *core, struct conn *conn, bool paused)
@@ -108,7 +113,7 @@ static void station_pause(struct core *core, struct conn *conn, bool paused)
 static void station_conn_close(struct core *core, struct conn *conn, bool at_once)
 {
     if (at_once) {
-        station_conn_drop(core, conn);
+        station_conn_drop(core, conn, true);
     } else if (conn->paused) {
         conn->paused = false; /* what still comes is read and thrown away */
         station_pause(core, conn, false);

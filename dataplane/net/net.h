@@ -430,6 +430,13 @@ void net_resume(struct net *net, struct net_conn *conn);
  */
 void net_close(struct net *net, struct net_conn *conn);
 
+/**
+ * As net_close(), but what the peer still sends is acknowledged and thrown away until its FIN, as
+ * are unread bytes: a RST would take from it the last bytes that we sent, if it has not read them
+ * yet. Lasts for times.fin_wait_ms at most after our FIN was acknowledged.
+ */
+void net_shutdown(struct net *net, struct net_conn *conn);
+
 /** RST now, forget all. The pointer is dead. Context: owner. */
 void net_abort(struct net *net, struct net_conn *conn);
 

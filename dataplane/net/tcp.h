@@ -84,6 +84,7 @@ enum tcp_flag {
     F_PARKED = 1 << 23,    /* waits for its neighbour */
     F_CWND_LIMITED = 1 << 24, /* cwnd, not the application, held data back since the last ACK */
     F_WSCALE = 1 << 25,    /* window scaling offered or agreed */
+    F_DISCARD = 1 << 28,   /* net_shutdown(): what still comes is acknowledged and thrown away */
     F_WRITABLE_DUE = 1 << 26, /* the buffer pool was empty: ask again at delack_due */
     F_ACK_TIMED = 1 << 27, /* F_ACK_DELAYED has seen a net_flush(): owed at delack_due */
 };
@@ -315,6 +316,8 @@ uint32_t tcp_window_edge(const struct net *net, const struct net_conn *c);
 void tcp_receive_free(struct net *net, struct net_conn *c);
 /** Report a duplicate with the next ACK (RFC 2883), if SACK was agreed. */
 void tcp_dsack_note(struct net *net, struct net_conn *c, uint32_t start, uint32_t end);
+/** Throw away what the application has not taken. */
+void tcp_unread_free(struct net *net, struct net_conn *c);
 struct tcp_extra *tcp_extra_get(struct net *net, struct net_conn *c);
 /** Give `extra` back if nothing is in it. */
 void tcp_extra_trim(struct net *net, struct net_conn *c);

@@ -109,6 +109,16 @@ net_close(struct net *net, struct net_conn *c)
 }
 
 void
+net_shutdown(struct net *net, struct net_conn *c)
+{
+    if (c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT) {
+        tcp_unread_free(net, c);
+        c->flags |= F_DISCARD;
+    }
+    net_close(net, c);
+}
+
+void
 net_abort(struct net *net, struct net_conn *c)
 {
     if (c->state == TCP_CLOSED)

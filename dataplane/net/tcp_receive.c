@@ -82,6 +82,20 @@ tcp_dsack_note(struct net *net, struct net_conn *c, uint32_t start, uint32_t end
 }
 
 void
+tcp_unread_free(struct net *net, struct net_conn *c)
+{
+    struct tcp_extra *e = c->extra;
+    if (!e)
+        return;
+    for (struct chunk *k = e->unread, *next; k; k = next) {
+        next = k->next;
+        chunk_bury(net, k);
+    }
+    e->unread = e->unread_tail = NULL;
+    e->unread_bytes = 0;
+}
+
+void
 tcp_receive_free(struct net *net, struct net_conn *c)
 {
     struct tcp_extra *e = c->extra;
@@ -92,10 +106,7 @@ tcp_receive_free(struct net *net, struct net_conn *c)
         next = k->next;
         chunk_bury(net, k);
     }
-    for (struct chunk *k = e->unread, *next; k; k = next) {
-        next = k->next;
-        chunk_bury(net, k);
-    }
+    tcp_unread_free(net, c);
     pool_put(&net->extras, e);
     c->extra = NULL;
 }
@@ -154,7 +165,7 @@ static bool
 deliver(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
 {
     uint32_t taken = 0;
-    if (UNLIKELY(!(c->flags & F_ACCEPTED))) { /* net_close() in the middle of a drain */
+    if (UNLIKELY(!(c->flags & F_ACCEPTED))) { /* net_shutdown(), or in the middle of a drain */
         c->rcv_nxt += n;
         return true;
     }
@@ -388,7 +399,7 @@ tcp_receive(struct net *net, struct net_conn *c, const struct segment *seg)
         bytes += c->rcv_nxt - start;
         start = c->rcv_nxt;
     }
-    if (UNLIKELY(!(c->flags & F_ACCEPTED) && seq_before(start, end))) {
+    if (UNLIKELY(!(c->flags & (F_ACCEPTED | F_DISCARD)) && seq_before(start, end))) {
         net->counters.drop_after_close++; /* RFC 1122 4.2.2.13: nobody will read this */
         net_abort(net, c);
         return;

@@ -365,6 +365,44 @@ closing_with_unread_bytes_resets(void **state)
     rig_close(&s.h);
 }
 
+/* The peer may not have read our last bytes: a RST would take them from it. */
+static void
+after_a_shutdown_late_data_is_acknowledged_and_thrown_away(void **state)
+{
+    (void)state;
+    for (unsigned acked = 0; acked < 2; acked++) {
+        struct scene s;
+        struct net_usage u;
+        scene_open(&s, TCP_ESTABLISHED);
+        s.h.consume_max = 4;
+        say(&s, TCP_ACK, s.rcv_nxt, s.snd_nxt, 10); /* six stay unread */
+        s.rcv_nxt += 10;
+        assert_int_equal(net_send(s.h.net, s.conn, (const uint8_t *)"bye", 3), 3);
+        net_shutdown(s.h.net, s.conn);
+        s.h.apps->conn = NULL;
+        rig_discard(&s.h);
+        rig_turn(&s.h, NULL, NOW);
+        assert_int_equal(peer_read(&s.h.out[0]).flags, TCP_FIN | TCP_ACK | TCP_PSH);
+        uint32_t ack = s.snd_nxt + (acked ? 4 : 0);
+        for (unsigned i = 0; i < 100; i++, s.rcv_nxt += 50) {
+            say(&s, TCP_ACK, s.rcv_nxt + 50, ack, 50); /* out of order: kept, then dropped too */
+            say(&s, TCP_ACK, s.rcv_nxt, ack, 50);
+            s.rcv_nxt += 50;
+        }
+        assert_int_equal(net_counters(s.h.net)->resets_out, 0);
+        rig_discard(&s.h);
+        say(&s, TCP_FIN | TCP_ACK, s.rcv_nxt, s.snd_nxt + 4, 0);
+        assert_int_equal(answer(&s), 'A');
+        assert_int_equal(peer_read(&s.h.out[0]).ack, s.rcv_nxt + 1);
+        assert_int_equal(s.h.apps->in_bytes, 4);
+        net_usage(s.h.net, &u);
+        assert_int_equal(u.conns, 0);
+        assert_int_equal(u.time_wait, 1);
+        assert_int_equal(u.buffers_bytes, 0);
+        rig_close(&s.h);
+    }
+}
+
 static void
 fin_wait_2_ends_without_a_peer(void **state)
 {
@@ -457,6 +495,7 @@ main(void)
         cmocka_unit_test(a_half_closed_connection_still_sends),
         cmocka_unit_test(queued_data_leaves_before_the_fin_in_one_segment),
         cmocka_unit_test(closing_with_unread_bytes_resets),
+        cmocka_unit_test(after_a_shutdown_late_data_is_acknowledged_and_thrown_away),
         cmocka_unit_test(fin_wait_2_ends_without_a_peer),
         cmocka_unit_test(a_lost_last_ack_is_answered_from_time_wait),
         cmocka_unit_test(time_wait_reuse_starts_beyond_the_old_numbers),
