@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <mntent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -155,6 +156,7 @@ static bool words_have(const struct words *w, const char *const *names)
 
 static const char *const lcore_words[] = {"-c", "-l", "-s", "-S", "--lcores", NULL};
 static const char *const no_huge_words[] = {"--no-huge", NULL};
+static const char *const in_memory_words[] = {"--in-memory", NULL};
 static const char *const unlink_words[] = {"--no-huge", "--huge-unlink", "--in-memory", NULL};
 static const char *const memory_words[] = {"-m", "--socket-mem", NULL};
 
@@ -220,6 +222,35 @@ static uint64_t huge_pages_free(void)
     return sum;
 }
 
+static bool hugetlbfs_mounted(void)
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "r");
+    struct mntent *m;
+    bool found = false;
+    while (mounts && !found && (m = getmntent(mounts)))
+        found = strcmp(m->mnt_type, "hugetlbfs") == 0;
+    if (mounts)
+        endmntent(mounts);
+    return found;
+}
+
+/* What EAL would say of missing huge pages does not tell what to do. @return false: said in error. */
+static bool huge_pages_usable(const struct words *w, char *error, size_t error_size)
+{
+    const char *lacking = NULL;
+    if (words_have(w, no_huge_words))
+        return true;
+    if (huge_pages_free() == 0)
+        lacking = "no free huge pages; reserve some (echo 512 > /proc/sys/vm/nr_hugepages)";
+    else if (!words_have(w, in_memory_words) && !hugetlbfs_mounted())
+        lacking = "no hugetlbfs is mounted; mount one (mount -t hugetlbfs hugetlbfs "
+                  "/dev/hugepages), add --in-memory,";
+    if (lacking)
+        snprintf(error, error_size, "dpdk: %s or add --no-huge to dpdk.eal, which is slower",
+                 lacking);
+    return !lacking;
+}
+
 /* --- start --- */
 
 /* Standard output and error go to a file in memory until redirect_end(). */
@@ -266,13 +297,15 @@ static void log_lines(const char *text, size_t size)
 }
 
 /*
- * The line that says most: getopt's complaint, else EAL's first error, else what rte_errno stands
- * for.
+ * The line that says most: getopt's complaint, else that huge pages are missing, else EAL's first
+ * error, else what rte_errno stands for.
  */
-static void explain(const char *printed, char *error, size_t error_size)
+static void explain(const struct words *w, const char *printed, char *error, size_t error_size)
 {
     static const char prefix[] = "sengi-server: ";
     const char *complaint = strstr(printed, prefix);
+    if (!complaint && !huge_pages_usable(w, error, error_size))
+        return;
     if (complaint)
         complaint += strlen(prefix);
     else
@@ -304,7 +337,7 @@ static int init(struct words *w, char *error, size_t error_size)
         log_lines(output.text, output.size);
     }
     if (started < 0)
-        explain(printed, error, error_size);
+        explain(w, printed, error, error_size);
     return started < 0 ? -1 : 0;
 }
 
@@ -318,14 +351,6 @@ int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_s
         return -1;
     }
     words_log(w);
-    if (!words_have(w, no_huge_words) && huge_pages_free() == 0) {
-        snprintf(error, error_size,
-                 "dpdk: no free huge pages; reserve some (echo 512 > /proc/sys/vm/nr_hugepages) or "
-                 "add --no-huge to "
-                 "dpdk.eal, which is slower");
-        free(w);
-        return -1;
-    }
     if (!output.stream && stream_open()) {
         snprintf(error, error_size, "dpdk: %s", strerror(errno));
         free(w);
