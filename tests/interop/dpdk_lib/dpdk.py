@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), 'lib')]
@@ -17,6 +18,7 @@ TAP = 'sengi0'
 SERVER_V4, CLIENT_V4 = '10.77.0.1', '10.77.0.2'
 SERVER_V6, CLIENT_V6 = 'fd77::1', 'fd77::2'
 INSIDE = 'SENGI_TEST_NAMESPACE'
+IDLE_CPU_SHARE_MAX = 0.05
 
 
 def own_namespace():
@@ -84,6 +86,20 @@ def telemetry(command):
         s.send(command.encode())
         answer = json.loads(s.recv(1 << 20))
     return answer[command.split(',')[0]]
+
+
+def cpu_seconds(pid):
+    with open('/proc/%d/stat' % pid) as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def idle(server, checks):
+    """With dpdk.idle=sleep (conf_file's default) a server that nobody asks leaves the CPU alone."""
+    before, begin = cpu_seconds(server.process.pid), time.monotonic()
+    time.sleep(2)
+    share = (cpu_seconds(server.process.pid) - before) / (time.monotonic() - begin)
+    checks.check(share < IDLE_CPU_SHARE_MAX, 'an idle server uses %.1f %% of a CPU' % (share * 100))
 
 
 def clean_up():

@@ -183,9 +183,9 @@ class Reply:
 class Conn:
     """One TCP connection. Frames go out as given; events (xid -1) are kept apart in .events."""
 
-    def __init__(self, address, timeout_s=20.0):
-        """address: (host, port)"""
-        self.sock = socket.create_connection(address, timeout=timeout_s)
+    def __init__(self, address, timeout_s=20.0, source=None):
+        """address: (host, port); source: our own, if not the usual one"""
+        self.sock = socket.create_connection(address, timeout_s, (source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout_s)
         self.timeout_s = timeout_s
