@@ -234,7 +234,7 @@ static bool hugetlbfs_mounted(void)
     return found;
 }
 
-/* What EAL would say of missing huge pages does not tell what to do. @return false: said in error. */
+/* What EAL says of missing huge pages does not tell what to do. @return false: said in error. */
 static bool huge_pages_usable(const struct words *w, char *error, size_t error_size)
 {
     const char *lacking = NULL;
