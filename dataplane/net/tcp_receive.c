@@ -20,14 +20,6 @@
 #define CHUNKS_AHEAD 8
 #define CHUNK_AHEAD_BYTES 256
 
-static void
-chunks_prefetch(const struct net *net)
-{
-    const char *later = pool_ahead(&net->chunks, CHUNKS_AHEAD);
-    for (unsigned at = 0; later && at < CHUNK_AHEAD_BYTES; at += 64)
-        __builtin_prefetch(later + at, 1);
-}
-
 struct chunk *
 chunk_get(struct net *net)
 {
@@ -38,8 +30,11 @@ chunk_get(struct net *net)
     }
     k->next = NULL;
     k->start = k->end = 0;
-    if (net_prefetches(net))
-        chunks_prefetch(net);
+    if (net_prefetches(net)) { /* here: gcc drops calls of a function that only fetches */
+        const char *later = pool_ahead(&net->chunks, CHUNKS_AHEAD);
+        for (unsigned at = 0; later && at < CHUNK_AHEAD_BYTES; at += 64)
+            __builtin_prefetch(later + at, 1);
+    }
     return k;
 }
 
