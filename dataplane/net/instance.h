@@ -16,14 +16,21 @@
 
 #define CHUNK_BYTES 2048
 #define CHUNK_PAYLOAD_BYTES (CHUNK_BYTES - 16)
+/* A usual reply, getData of 100 bytes, takes 192. */
+#define CHUNK_SMALL_BYTES 256
+#define CHUNK_SMALL_PAYLOAD_BYTES (CHUNK_SMALL_BYTES - 16)
+/* Of limits.buffers_bytes_max, one in so many bytes is for small chunks. */
+#define CHUNK_SMALL_SHARE 8
 
-/* `start` of a chunk whose bytes lie elsewhere: more than any other chunk's */
+/* `start` of chunks in a send queue that are small (CHUNK_SMALL_BYTES of memory, `data` ends
+ * early), and that are small for their bytes lie elsewhere: more than any other chunk's. */
+#define CHUNK_IS_SMALL (UINT16_MAX - 1)
 #define CHUNK_IS_REFERENCE UINT16_MAX
 #define CHUNK_REFERENCE_BYTES_MAX 65535u
 
 /**
  * A piece of a stream: sent and not acknowledged, out of order, or unread. Valid bytes:
- * data[start..end), or reference.bytes[0..end).
+ * data[start..end); in a send queue data[0..end), or reference.bytes[0..end).
  */
 struct chunk {
     struct chunk *next;
@@ -73,7 +80,7 @@ struct net {
     uint32_t *dirty;
     uint32_t dirty_mask, dirty_head, dirty_tail;
 
-    struct pool chunks, extras;
+    struct pool chunks, small_chunks, extras;
     uint64_t ooo_chunks; /* chunks that hold out-of-order data */
     uint64_t ooo_chunks_max;
     struct chunk *graveyard; /* consumed in this turn, readable until net_flush() returns */
@@ -130,11 +137,27 @@ chunk_reference(const struct chunk *chunk)
     return chunk->start == CHUNK_IS_REFERENCE;
 }
 
+/** What a chunk of a send queue can hold. */
+static inline uint32_t
+chunk_capacity(const struct chunk *chunk)
+{
+    if (chunk->start == CHUNK_IS_SMALL)
+        return CHUNK_SMALL_PAYLOAD_BYTES;
+    return chunk_reference(chunk) ? 0 : CHUNK_PAYLOAD_BYTES;
+}
+
+/* chunk.c */
+/** NULL: none to be had, counted. */
 struct chunk *chunk_get(struct net *net);
+/** For a send queue. NULL: none to be had, chunk_get() will do. */
+struct chunk *chunk_get_small(struct net *net);
+/** For a send queue. NULL: none to be had, counted. Stands for bytes that lie elsewhere. */
+struct chunk *chunk_get_reference(struct net *net);
+
 static inline void
 chunk_put(struct net *net, struct chunk *chunk)
 {
-    pool_put(&net->chunks, chunk);
+    pool_put(chunk->start >= CHUNK_IS_SMALL ? &net->small_chunks : &net->chunks, chunk);
 }
 /** Free at the end of the turn: the application may still read it. */
 static inline void

@@ -154,8 +154,10 @@ tables_init(struct net *net)
     if (!net->dirty || !net->conns || flow_init(&net->flows, l->conns_max + l->time_wait_max) < 0 ||
         timewait_init(net) < 0 || wheel_init(&net->wheel, net->conns, l->conns_max, 0) < 0)
         return -1;
-    uint64_t chunks = l->buffers_bytes_max / CHUNK_BYTES;
+    uint64_t small_bytes = l->buffers_bytes_max / CHUNK_SMALL_SHARE;
+    uint64_t chunks = (l->buffers_bytes_max - small_bytes) / CHUNK_BYTES;
     pool_init(&net->chunks, CHUNK_BYTES, chunks);
+    pool_init(&net->small_chunks, CHUNK_SMALL_BYTES, small_bytes / CHUNK_SMALL_BYTES);
     pool_init(&net->extras, (sizeof(struct tcp_extra) + 15) & ~15ull, chunks);
     net->ooo_chunks_max = l->reassembly_bytes_total / CHUNK_BYTES;
     return 0;
@@ -195,6 +197,7 @@ net_destroy(struct net *net)
         if (net->conns[i].tx_head) /* may hold references */
             tcp_queue_trim(net, &net->conns[i], net->conns[i].tx_end);
     pool_destroy(&net->chunks);
+    pool_destroy(&net->small_chunks);
     pool_destroy(&net->extras);
     timewait_destroy(net);
     flow_destroy(&net->flows);
@@ -491,9 +494,11 @@ net_usage(const struct net *net, struct net_usage *usage)
                         ((uint64_t)net->flows.mask + 1) * sizeof *net->flows.slots +
                         48ull * l->time_wait_max + ((uint64_t)net->dirty_mask + 1) * 4 +
                         (uint64_t)net->wheel.blocks_fresh * sizeof *net->wheel.blocks,
-        .buffers_bytes =
-            net->chunks.used * CHUNK_BYTES + net->extras.used * net->extras.object_bytes,
-        .buffers_allocated_bytes =
-            net->chunks.allocated * CHUNK_BYTES + net->extras.allocated * net->extras.object_bytes,
+        .buffers_bytes = net->chunks.used * CHUNK_BYTES +
+                         net->small_chunks.used * CHUNK_SMALL_BYTES +
+                         net->extras.used * net->extras.object_bytes,
+        .buffers_allocated_bytes = net->chunks.allocated * CHUNK_BYTES +
+                                   net->small_chunks.allocated * CHUNK_SMALL_BYTES +
+                                   net->extras.allocated * net->extras.object_bytes,
     };
 }

@@ -52,16 +52,15 @@ queue_tail(const struct net_conn *c)
     return head && head->next ? c->tx_tail : head;
 }
 
-/* Another chunk at the end of the queue. */
+/* Another chunk at the end of the queue, if there is one (@return k). */
 static struct chunk *
-queue_append(struct net *net, struct net_conn *c)
+queue_append(struct net_conn *c, struct chunk *k)
 {
     struct chunk *head = c->tx_head, *tail = queue_tail(c);
-    struct chunk *k = chunk_get(net);
     if (!k)
         return NULL;
     k->seq = c->tx_end;
-    if (!tail) { /* the usual reply: the cold line stays as it is */
+    if (!tail) {
         c->tx_head = k;
         return k;
     }
@@ -70,6 +69,21 @@ queue_append(struct net *net, struct net_conn *c)
     tail->next = k;
     c->tx_tail = k;
     return k;
+}
+
+/* The usual reply: little, and nothing waits before it. @return bytes taken: all or none. */
+static inline uint32_t
+queue_first(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
+{
+    struct chunk *k = chunk_get_small(net);
+    if (UNLIKELY(!k))
+        return 0;
+    k->seq = c->tx_end;
+    k->end = (uint16_t)n;
+    memcpy(k->data, bytes, n);
+    c->tx_head = k;
+    c->tx_end += n;
+    return n;
 }
 
 /* What net_send() owes after it took `done` of `n` bytes. */
@@ -94,13 +108,15 @@ net_send(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
     uint32_t space = net_send_space(net, c), done = 0;
     uint32_t take = n < space ? n : space;
 
-    while (done < take) {
+    if (LIKELY(!c->tx_head && take - 1 < CHUNK_SMALL_PAYLOAD_BYTES))
+        done = queue_first(net, c, bytes, take);
+    while (UNLIKELY(done < take)) {
         struct chunk *k = queue_tail(c);
-        if (!k || k->end >= CHUNK_PAYLOAD_BYTES || chunk_reference(k))
-            k = queue_append(net, c);
+        if (!k || k->end >= chunk_capacity(k))
+            k = queue_append(c, chunk_get(net));
         if (!k)
             break;
-        uint32_t part = CHUNK_PAYLOAD_BYTES - k->end;
+        uint32_t part = chunk_capacity(k) - k->end;
         if (part > take - done)
             part = take - done;
         memcpy(k->data + k->end, bytes + done, part);
@@ -120,11 +136,10 @@ net_send_reference(struct net *net, struct net_conn *c, const uint8_t *bytes, ui
     uint32_t take = n < space ? n : space;
     struct chunk *last = NULL, *k;
 
-    while (done < take && (k = queue_append(net, c)) != NULL) {
+    while (done < take && (k = queue_append(c, chunk_get_reference(net))) != NULL) {
         uint32_t part = take - done;
         if (part > CHUNK_REFERENCE_BYTES_MAX)
             part = CHUNK_REFERENCE_BYTES_MAX;
-        k->start = CHUNK_IS_REFERENCE;
         k->end = (uint16_t)part;
         k->reference.bytes = bytes + done;
         k->reference.holder = NULL;

@@ -13,31 +13,6 @@
  */
 #include "dataplane/net/instance.h"
 
-/*
- * Many connections' ACKs come late and together, so that what they free is out of the cache when it
- * is used again: of chunks to come, as much is fetched as a usual reply takes.
- */
-#define CHUNKS_AHEAD 8
-#define CHUNK_AHEAD_BYTES 256
-
-struct chunk *
-chunk_get(struct net *net)
-{
-    struct chunk *k = pool_get(&net->chunks);
-    if (UNLIKELY(!k)) {
-        net->counters.buffer_refused++;
-        return NULL;
-    }
-    k->next = NULL;
-    k->start = k->end = 0;
-    if (net_prefetches(net)) { /* here: gcc drops calls of a function that only fetches */
-        const char *later = pool_ahead(&net->chunks, CHUNKS_AHEAD);
-        for (unsigned at = 0; later && at < CHUNK_AHEAD_BYTES; at += 64)
-            __builtin_prefetch(later + at, 1);
-    }
-    return k;
-}
-
 struct tcp_extra *
 tcp_extra_get(struct net *net, struct net_conn *c)
 {

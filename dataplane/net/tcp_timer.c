@@ -203,7 +203,7 @@ writable_retry(struct net *net, struct net_conn *c)
     c->flags &= ~F_WRITABLE_DUE;
     if (!(c->flags & F_WANT_WRITABLE))
         return;
-    if (net->chunks.used < net->chunks.max) {
+    if (net->chunks.used < net->chunks.max && net->small_chunks.used < net->small_chunks.max) {
         c->flags &= ~F_WANT_WRITABLE;
         net->config.callbacks.on_writable(c->user, c);
     } else {

@@ -218,7 +218,7 @@ a_full_queue_takes_nothing_and_holds_nothing(void **state)
     assert_int_equal(v->holds, 2);
     struct net_usage u;
     net_usage(w.host[0].net, &u);
-    assert_int_equal(u.buffers_bytes, 2048); /* not by the bytes it stands for */
+    assert_int_equal(u.buffers_bytes, 256); /* not by the bytes it stands for */
     wire_close(&w);
     assert_int_equal(v->holds, 1);
     values_free();
