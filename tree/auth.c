@@ -31,6 +31,64 @@ static struct bytes text_copy(uint8_t **text, struct bytes b)
     return copy;
 }
 
+/* --- the order of ids, which `auth:` entries of ACLs and whoAmI show --- */
+
+/* One character at *at, as Java's UTF-8 decoder sees it; what is malformed counts byte by byte. */
+static uint32_t character_next(struct bytes text, uint32_t *at)
+{
+    uint8_t first = text.data[(*at)++];
+    unsigned more = first < 0xc2 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : 0;
+    if (first < 0x80)
+        return first;
+    uint32_t c = first & (0x3fu >> more);
+    if (more == 0 || more > text.size - *at)
+        return 0xfffd;
+    for (unsigned i = 0; i < more; i++) {
+        if ((text.data[*at + i] & 0xc0) != 0x80)
+            return 0xfffd;
+        c = c << 6 | (text.data[*at + i] & 0x3f);
+    }
+    *at += more;
+    return c;
+}
+
+/* java.lang.String.hashCode(): over UTF-16 units */
+static uint32_t string_hash(struct bytes text)
+{
+    uint32_t h = 0;
+    for (uint32_t at = 0; at < text.size;) {
+        uint32_t c = character_next(text, &at);
+        if (c >= 0x10000) {
+            h = 31 * h + (0xd7c0 + (c >> 10));
+            c = 0xdc00 + (c & 0x3ff);
+        }
+        h = 31 * h + c;
+    }
+    return h;
+}
+
+/* The bin of org.apache.zookeeper.data.Id in a ConcurrentHashMap of so many, which a connection of
+ * ZooKeeper keeps them in (ServerCnxn.authInfo); it doubles when three quarters full. */
+static uint32_t id_bin(const struct auth_id *id, uint32_t count)
+{
+    uint32_t h = 37 * (37 * 17 + string_hash(id->scheme)) + string_hash(id->id), bins = 16;
+    while (count >= bins / 4 * 3)
+        bins *= 2;
+    return (h ^ h >> 16) & (bins - 1);
+}
+
+/* Ids of one bin stay as they came. */
+static void ids_order(struct auth_set *set)
+{
+    for (uint32_t i = 1; i < set->count; i++) {
+        struct auth_id id = set->ids[i];
+        uint32_t bin = id_bin(&id, set->count), at = i;
+        for (; at > 0 && id_bin(&set->ids[at - 1], set->count) > bin; at--)
+            set->ids[at] = set->ids[at - 1];
+        set->ids[at] = id;
+    }
+}
+
 /* A new set: the ids of `base` (may be NULL) and one more, unless that is NULL. */
 static struct auth_set *set_make(const struct auth_set *base, const struct auth_id *more)
 {
@@ -48,6 +106,7 @@ static struct auth_set *set_make(const struct auth_set *base, const struct auth_
         set->ids[i].scheme = text_copy(&text, id->scheme);
         set->ids[i].id = text_copy(&text, id->id);
     }
+    ids_order(set);
     set->super = (base && base->super) || (more && bytes_equal(more->scheme, BYTES_OF("super")));
     return set;
 }

@@ -4,6 +4,9 @@
  * The authentication ids of a connection (semantics.md section 6.3): an immutable set that requests
  * in flight share.
  *
+ * Ids are in the order in which ZooKeeper enumerates them: `auth:` entries of ACLs and whoAmI show
+ * it.
+ *
  * A connection starts with {ip, address}; a successful auth packet makes a new set and drops the
  * old one. References are counted because a request on its way to the control core keeps the set as
  * it was when the request was read.

@@ -76,9 +76,45 @@ static void other_digest_algorithms_can_be_named(void **state)
     struct auth_config sha256 = {.digest_enabled = true, .digest_algorithm = "SHA-256"};
     struct auth_set *set = auth_set_of_ip("10.0.0.1");
     assert_int_equal(0, auth_serve(&sha256, &set, text("digest"), text("bob:pw")));
-    assert_int_equal(4 + 44, set->ids[1].id.size);
+    assert_int_equal(2, set->count);
+    assert_true(has(set, "digest", "bob:lXdkgIa9O1CDDWAryQ0pe9wUYi2LkG6M7Uocn/Vyn2g="));
     sha256.digest_algorithm = "no such digest";
     assert_int_equal(ZK_AUTHFAILED, auth_serve(&sha256, &set, text("digest"), text("bob:pw")));
+    auth_set_drop(set);
+}
+
+static void assert_users(const struct auth_set *set, const char *users)
+{
+    char got[256] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct bytes id = set->ids[i].id;
+        const uint8_t *colon = memchr(id.data, ':', id.size);
+        int bytes = colon ? (int)(colon - id.data) : (int)id.size;
+        at += (size_t)snprintf(got + at, sizeof got - at, "%.*s ", bytes, (const char *)id.data);
+    }
+    assert_string_equal(users, got);
+}
+
+/* Goal: the order of the ids, which ACLs and whoAmI show, is that of ZooKeeper. Method: what Java
+ * 17 printed for a ConcurrentHashMap of Debian's Id, filled in this order. */
+static void ids_are_in_the_order_of_a_java_map(void **state)
+{
+    (void)state;
+    static const char *logins[] = {"nocolon", "bob:pw", "zo\u00eb:pw", "\U0001f600:pw", "alice:x"};
+    struct auth_set *set = auth_set_of_ip("10.0.0.1");
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(0, serve(&set, "digest", logins[i]));
+    assert_users(set, "bob \U0001f600 alice nocolon 10.0.0.1 zo\u00eb ");
+    auth_set_drop(set);
+    set = auth_set_of_ip("10.0.0.1");
+    for (int i = 0; i < 20; i++) { /* the map grows once */
+        char login[8];
+        snprintf(login, sizeof login, "u%d:p", i);
+        assert_int_equal(0, serve(&set, "digest", login));
+    }
+    assert_users(set, "u3 u18 u17 u5 u7 u11 u14 u19 10.0.0.1 u9 u15 u2 u8 u12 u0 u1 u13 u6 u16 "
+                      "u4 u10 ");
     auth_set_drop(set);
 }
 
@@ -126,6 +162,7 @@ int main(void)
         cmocka_unit_test(the_super_login_adds_both_ids),
         cmocka_unit_test(schemes_without_a_login_fail_and_change_nothing),
         cmocka_unit_test(other_digest_algorithms_can_be_named),
+        cmocka_unit_test(ids_are_in_the_order_of_a_java_map),
         cmocka_unit_test(ids_of_a_connection_are_bounded),
         cmocka_unit_test(a_set_in_use_stays_as_it_was),
     };
