@@ -223,9 +223,9 @@ static void auth_entries_become_the_logins_of_the_connection(void **state)
     assert_int_equal(0, fix(asked, 2, super, &out));
     assert_int_equal(3, be32_load(out.data));
     r = jute_reader_of(out.data + 4, out.size - 4);
-    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("bob:x")) &&
-                e.perms == PERM_READ);
     assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("eve:y")) &&
+                e.perms == PERM_READ);
+    assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("bob:x")) &&
                 e.perms == PERM_READ);
     assert_true(acl_view_next(&r, &e) && bytes_equal(e.id.id, text("anyone")) &&
                 e.perms == PERM_ALL);
