@@ -94,7 +94,8 @@ struct net_limits {
     uint32_t rx_window_bytes;        /* per connection: advertised window and unread bytes [256
                                       * KiB] */
     uint32_t reassembly_bytes_max;   /* per connection: out-of-order data [256 KiB] */
-    uint64_t buffers_bytes_max;      /* all connections: send queues, unread and out-of-order data
+    uint64_t buffers_bytes_max;      /* all connections: send queues, unread and out-of-order data;
+                                      * an eighth is for lone small replies and for references
                                       * [1 GiB] */
     uint64_t reassembly_bytes_total; /* all connections: out-of-order data [buffers_bytes_max /
                                       * 4] */
