@@ -402,7 +402,7 @@ struct wire {
     uint64_t now_us, random, order, carried, dropped;
     /*
      * When set, decides the fate of each frame instead of the faults: 0 drop, 1 pass, 2 duplicate,
-     * 3 delay.
+     * 3 delay, 4 and above delay by more.
      */
     int (*fate)(struct wire *w, unsigned from, const struct rig_frame *frame);
     void *fate_ctx;
@@ -456,8 +456,8 @@ wire_carry(struct wire *w, unsigned from, struct rig_frame frame)
     }
     if (fate == 2 || wire_chance(w, f->duplicate_ppm))
         wire_put(w, !from, wire_copy(&frame), due);
-    if (fate == 3 || wire_chance(w, f->reorder_ppm))
-        due += 3 * (uint64_t)f->delay_us + 1;
+    if (fate >= 3 || wire_chance(w, f->reorder_ppm))
+        due += (3 * (uint64_t)f->delay_us + 1) * (fate >= 3 ? (unsigned)fate - 2 : 1);
     if (wire_chance(w, f->corrupt_ppm))
         frame.data[wire_random(w) % frame.len] ^= (uint8_t)(1u << wire_random(w) % 8);
     wire_put(w, !from, frame, due);

@@ -6,113 +6,180 @@
  */
 #include "tests/net/rig.h"
 
-struct script {
-    unsigned digits, base, position; /* position: frames seen; fates from digits in `base` */
-    bool after_handshake;
+#define MSS 1448u
+#define FATES 4  /* lost, carried, duplicated, delayed */
+#define FRAMES 8 /* of an exchange, whose fate is written in `fates` */
+
+/** A request and an answer of so many segments, and what becomes of the frames after `skip`. */
+struct exchange {
+    unsigned up, down; /* segments; the last one is not full */
     unsigned skip;
+    int fates[FRAMES];
+    unsigned position; /* frames seen */
 };
 
 static int
-fate_digits(struct wire *w, unsigned from, const struct rig_frame *frame)
+exchange_fate(struct wire *w, unsigned from, const struct rig_frame *frame)
 {
-    struct script *s = w->fate_ctx;
+    struct exchange *e = w->fate_ctx;
     (void)from, (void)frame;
-    if (s->skip) {
-        s->skip--;
-        return 1;
-    }
-    if (s->position == 0)
-        return 1;
-    s->position--;
-    int fate = (int)(s->digits % s->base);
-    s->digits /= s->base;
-    return fate;
+    unsigned at = e->position++ - e->skip;
+    return at < FRAMES ? e->fates[at] : 1;
 }
 
-/* A request of two segments, an answer of three, close. @return virtual us it took. */
-static uint64_t
-exchange(unsigned digits, unsigned base, unsigned frames, unsigned skip)
+static void
+exchange_fail(const struct exchange *e, const char *what)
 {
-    static uint8_t up[2000], down[3500];
+    char fates[FRAMES + 1] = {0};
+    for (unsigned i = 0; i < FRAMES; i++)
+        fates[i] = (char)('0' + e->fates[i]);
+    fail_msg("%u segments up, %u down, fates %s after %u frames: %s", e->up, e->down, fates,
+             e->skip, what);
+}
+
+static uint8_t request[FRAMES * MSS], answer[FRAMES * MSS]; /* differ everywhere: exchange_setup() */
+
+static int
+exchange_setup(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof answer; i++) {
+        answer[i] = (uint8_t)(i * 31 >> 3);
+        request[i] = (uint8_t)~answer[i];
+    }
+    return 0;
+}
+
+/* Once the request is there, the answer; once that is there, both close. @return us it took. */
+static uint64_t
+exchange_steps(const struct exchange *e, struct wire *w, struct rig_app *a)
+{
+    size_t up_bytes = e->up * MSS - 100, down_bytes = e->down * MSS - 100;
+    uint64_t start = w->now_us, done = 0;
+    while (wire_step_until(w, start + 200000000)) {
+        struct rig_app *b = w->host[0].apps;
+        if (b && b->conn && b->in_bytes == up_bytes && !b->out) {
+            b->out = answer;
+            b->out_bytes = down_bytes;
+            rig_push(b);
+            net_flush(w->host[0].net);
+        }
+        if (a->conn && a->in_bytes == down_bytes) {
+            done = w->now_us - start;
+            net_close(w->host[1].net, a->conn);
+            a->conn = NULL;
+            net_flush(w->host[1].net);
+        }
+    }
+    return done;
+}
+
+/* @return virtual us until the answer was there; 0: the hand-shake was rightly given up. */
+static uint64_t
+exchange_run(struct exchange *e)
+{
     struct wire w;
-    struct script s = {digits, base, frames, false, skip};
     struct net_usage u;
     unsigned lost = 0;
 
-    for (unsigned i = 0, d = digits; i < frames; i++, d /= base)
-        lost += d % base == 0;
-    for (unsigned i = 0; i < sizeof down; i++)
-        down[i] = (uint8_t)(i * 31 >> 3);
-    memcpy(up, down + 500, sizeof up);
+    e->position = 0;
+    for (unsigned i = 0; i < FRAMES; i++)
+        lost += e->fates[i] == 0;
     wire_open(&w, 1);
-    w.fate = fate_digits;
-    w.fate_ctx = &s;
+    w.fate = exchange_fate;
+    w.fate_ctx = e;
     w.host[0].close_on_eof = true;
-    struct rig_app *a = wire_connect(&w, false, up, sizeof up), *b = NULL;
-    uint64_t start = w.now_us, done = 0;
-    while (wire_step_until(&w, start + 200000000)) {
-        b = w.host[0].apps;
-        if (b && b->conn && b->in_bytes == sizeof up && !b->out) {
-            b->out = down;
-            b->out_bytes = sizeof down;
-            rig_push(b);
-            net_flush(w.host[0].net);
-        }
-        if (a->conn && a->in_bytes == sizeof down) {
-            done = w.now_us - start;
-            net_close(w.host[1].net, a->conn);
-            a->conn = NULL;
-            net_flush(w.host[1].net);
-        }
-    }
-    if (a->gone && !a->connected && lost >= 6) { /* the hand-shake alone was lost six times: rightly
-                                                  * given up */
+    struct rig_app *a = wire_connect(&w, false, request, e->up * MSS - 100);
+    uint64_t done = exchange_steps(e, &w, a);
+    struct rig_app *b = w.host[0].apps;
+    if (a->gone && !a->connected && lost >= 6) {
         wire_close(&w);
         return 0;
     }
-    if (!done || a->gone || memcmp(a->in, down, sizeof down) != 0 ||
-        memcmp(b->in, up, sizeof up) != 0)
-        fail_msg("pattern %u in base %u, %u frames after %u: not delivered", digits, base, frames,
-                 skip);
+    if (!done || a->gone || b->in_bytes != a->out_bytes ||
+        memcmp(a->in, answer, e->down * MSS - 100) != 0 || memcmp(b->in, request, b->in_bytes) != 0)
+        exchange_fail(e, "not delivered");
     for (unsigned i = 0; i < 2; i++) {
         net_usage(w.host[i].net, &u);
         if (u.conns + u.time_wait + u.buffers_bytes)
-            fail_msg("pattern %u in base %u: something stays behind", digits, base);
+            exchange_fail(e, "something stays behind");
     }
     wire_close(&w);
     return done;
 }
 
-static unsigned
-power(unsigned base, unsigned n)
+/* Every fate of FRAMES frames after `skip`. @return the longest time. */
+static uint64_t
+exchange_each_fate(unsigned up, unsigned down, unsigned skip)
 {
-    return n ? base * power(base, n - 1) : 1;
-}
-
-/* 4^7 fates of the seven frames after the hand-shake (ARP twice, SYN, SYN-ACK, ACK come first). */
-static void
-every_fate_of_seven_frames_is_survived_quickly(void **state)
-{
+    struct exchange e = {.up = up, .down = down, .skip = skip};
     uint64_t worst = 0;
-    (void)state;
-    for (unsigned digits = 0; digits < power(4, 7); digits++) {
-        uint64_t us = exchange(digits, 4, 7, 5);
+    for (unsigned digits = 0; digits >> (2 * FRAMES) == 0; digits++) {
+        for (unsigned i = 0; i < FRAMES; i++)
+            e.fates[i] = (int)(digits >> (2 * i) & (FATES - 1));
+        uint64_t us = exchange_run(&e);
         worst = us > worst ? us : worst;
     }
-    assert_in_range(worst, 5000, 2000000); /* back-off from 5 ms, never a minute */
+    return worst;
+}
+
+#define HANDSHAKE_FRAMES 5 /* ARP twice, SYN, SYN-ACK, ACK */
+
+/* 4^8 fates of each: short requests and answers, and bursts either way. */
+static void
+every_fate_of_eight_segments_is_survived_quickly(void **state)
+{
+    static const struct {
+        unsigned up, down;
+    } shapes[] = {{1, 1}, {2, 3}, {8, 1}, {1, 8}};
+    (void)state;
+    for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        uint64_t worst = exchange_each_fate(shapes[i].up, shapes[i].down, HANDSHAKE_FRAMES);
+        assert_in_range(worst, 5000, 5000000); /* back-off from 50 ms, never a minute */
+    }
 }
 
 static void
 every_fate_of_the_first_eight_frames_is_survived(void **state)
 {
     (void)state;
-    for (unsigned digits = 0; digits < power(3, 8); digits++)
-        (void)exchange(digits, 3, 8, 0);
+    (void)exchange_each_fate(2, 3, 0);
+    (void)exchange_each_fate(2, 3, 2);
+}
+
+/* The n-th order of FRAMES things, as how much later each is. */
+static void
+order_write(unsigned n, int fates[FRAMES])
+{
+    int left[FRAMES];
+    for (int i = 0; i < FRAMES; i++)
+        left[i] = i;
+    for (unsigned i = 0; i < FRAMES; i++) {
+        unsigned at = n % (FRAMES - i);
+        n /= FRAMES - i;
+        fates[i] = 3 + left[at];
+        memmove(left + at, left + at + 1, (FRAMES - i - at - 1) * sizeof *left);
+    }
+}
+
+/* 8! orders in which a request of eight segments arrives, and as many of the answer's. */
+static void
+every_order_of_eight_segments_is_survived(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 40320; n++) {
+        struct exchange e = {.up = FRAMES, .down = 1, .skip = HANDSHAKE_FRAMES};
+        order_write(n, e.fates);
+        (void)exchange_run(&e);
+        if (n % 8)
+            continue; /* the other way round the code is the same: an eighth of them */
+        e = (struct exchange){.up = 1, .down = FRAMES, .skip = HANDSHAKE_FRAMES + 1};
+        order_write(n, e.fates);
+        (void)exchange_run(&e);
+    }
 }
 
 /* ---- a scripted receiver, so that each rule is seen alone ---- */
-
-#define MSS 1448u
 
 struct flow {
     struct rig_host h;
@@ -572,8 +639,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_fate_of_seven_frames_is_survived_quickly),
+        cmocka_unit_test(every_fate_of_eight_segments_is_survived_quickly),
         cmocka_unit_test(every_fate_of_the_first_eight_frames_is_survived),
+        cmocka_unit_test(every_order_of_eight_segments_is_survived),
         cmocka_unit_test(a_hole_shown_by_sack_is_filled_once_within_a_round_trip),
         cmocka_unit_test(without_sack_three_duplicates_and_partial_acks_repair),
         cmocka_unit_test(a_lost_tail_is_probed_before_the_rto_and_without_collapse),
@@ -591,5 +659,5 @@ main(void)
         cmocka_unit_test(split_acks_do_not_inflate_the_window),
         cmocka_unit_test(slow_start_doubles_until_loss_then_halves),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, exchange_setup, NULL);
 }
