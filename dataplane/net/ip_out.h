@@ -90,21 +90,24 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
     uint8_t *h = out->start + NET_ETHERNET_BYTES;
     const uint8_t *addresses = h + (out->ipv6 ? 8 : 12);
     uint16_t len = (uint16_t)(out->l4 + out->l4_bytes - out->start);
-    uint64_t sum = 0;
+    uint64_t sum = checksum_pseudo(out->protocol, out->l4_bytes);
     uint16_t folded;
 
-    if (out->protocol != PROTOCOL_ICMP)
-        sum = checksum_pseudo(addresses, out->ipv6 ? 32 : 8, out->protocol, out->l4_bytes);
     net->counters.frames_out++;
     if (net->config.checksum_offload && out->protocol == PROTOCOL_TCP) {
         struct net_offload offload = {NET_ETHERNET_BYTES, out->ipv6 ? 40 : 20,
                                       (uint8_t)(out->l4[12] >> 4 << 2), out->ipv6};
-        folded = checksum_fold(sum);
+        folded = checksum_fold(checksum_add(sum, addresses, (size_t)(out->l4 - addresses)));
         memcpy(out->l4 + checksum_at, &folded, 2);
         net->config.output.frame_send(net->config.output.ctx, out->frame, len, &offload);
         return;
     }
-    folded = (uint16_t)~checksum_fold(checksum_add(sum, out->l4, out->l4_bytes));
+    if (out->protocol == PROTOCOL_ICMP) {
+        addresses = out->l4;
+        sum = 0;
+    }
+    sum = checksum_add(sum, addresses, (size_t)(out->l4 - addresses) + out->l4_bytes);
+    folded = (uint16_t)~checksum_fold(sum);
     memcpy(out->l4 + checksum_at, &folded, 2);
     if (!out->ipv6) {
         uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));

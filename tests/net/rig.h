@@ -311,8 +311,8 @@ peer_write(const struct peer_segment *s)
         memcpy(t + header, s->payload, s->bytes);
     uint16_t sum = (uint16_t)~checksum_fold(checksum_add(0, h, 20));
     memcpy(h + 10, &sum, 2);
-    uint64_t pseudo = checksum_pseudo(h + 12, 8, 6, (uint16_t)(header + s->bytes));
-    sum = (uint16_t)~checksum_fold(checksum_add(pseudo, t, header + s->bytes));
+    uint64_t pseudo = checksum_pseudo(6, (uint16_t)(header + s->bytes));
+    sum = (uint16_t)~checksum_fold(checksum_add(pseudo, h + 12, 8 + header + s->bytes));
     memcpy(t + 16, &sum, 2);
     return f;
 }
@@ -327,8 +327,8 @@ peer_read(const struct rig_frame *f)
     assert_int_equal(load16(h + 2), f->len - 14);
     assert_int_equal(checksum_fold(checksum_add(0, h, 20)), 0xffff);
     unsigned l4 = f->len - 34u, header = (unsigned)(t[12] >> 4) * 4;
-    assert_int_equal(
-        checksum_fold(checksum_add(checksum_pseudo(h + 12, 8, 6, (uint16_t)l4), t, l4)), 0xffff);
+    uint64_t pseudo = checksum_pseudo(6, (uint16_t)l4);
+    assert_int_equal(checksum_fold(checksum_add(pseudo, h + 12, 8 + l4)), 0xffff);
     s.source_port = load16(t);
     s.destination_port = load16(t + 2);
     s.seq = load32(t + 4);

@@ -99,6 +99,24 @@ malformed_frames_are_dropped_and_counted_by_reason(void **state)
     }
 }
 
+/* Own addresses of the other family are kept as 0 where IPv4's are looked up. */
+static void
+the_null_address_is_not_ours(void **state)
+{
+    struct rig_host h = {0};
+    struct net_config c = rig_config(&h, 1);
+    (void)state;
+    assert_false(net_addr_is_v4(&c.interfaces[1].addr));
+    rig_open(&h, &c);
+    struct rig_frame f = good_syn();
+    memset(f.data + 30, 0, 4);
+    header_sum(f.data);
+    give(&h, f.data, f.len);
+    free(f.data);
+    assert_int_equal(net_counters(h.net)->drop_not_ours, 1);
+    rig_close(&h);
+}
+
 static void
 truncation_at_every_byte_is_survived(void **state)
 {
@@ -274,8 +292,8 @@ icmp6(const uint8_t *mac, const uint8_t *source, const uint8_t *to, const uint8_
     memcpy(f.data + 22, source, 16);
     memcpy(f.data + 38, to, 16);
     memcpy(f.data + 54, body, n);
-    uint64_t sum = checksum_pseudo(f.data + 22, 32, 58, (uint16_t)n);
-    uint16_t v = (uint16_t)~checksum_fold(checksum_add(sum, f.data + 54, n));
+    uint64_t sum = checksum_pseudo(58, (uint16_t)n);
+    uint16_t v = (uint16_t)~checksum_fold(checksum_add(sum, f.data + 22, 32 + n));
     memcpy(f.data + 56, &v, 2);
     return f;
 }
@@ -537,6 +555,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_frames_are_dropped_and_counted_by_reason),
+        cmocka_unit_test(the_null_address_is_not_ours),
         cmocka_unit_test(truncation_at_every_byte_is_survived),
         cmocka_unit_test(every_option_length_is_survived),
         cmocka_unit_test(hardware_verdicts_on_checksums_are_believed),

@@ -52,6 +52,13 @@ the_checksum_is_that_of_rfc_1071_at_every_length_and_alignment(void **state)
                              sum_by_words(data + at, n));
     memset(data, 0xff, sizeof data);
     assert_int_equal(checksum_fold(checksum_add(0, data, sizeof data)), 0xffff);
+    for (size_t n = 0; n < 200; n++) { /* carries out of every step, into a sum that is full */
+        uint64_t sum = UINT64_MAX - n / 3;
+        uint16_t before = __builtin_bswap16(checksum_fold(sum));
+        uint32_t both = (uint32_t)before + sum_by_words(data, n);
+        assert_int_equal(__builtin_bswap16(checksum_fold(checksum_add(sum, data, n))),
+                         (both & 0xffff) + (both >> 16));
+    }
     /* RFC 1071 section 3, the example. */
     assert_int_equal(
         __builtin_bswap16(checksum_fold(checksum_add(0, "\x00\x01\xf2\x03\xf4\xf5\xf6\xf7", 8))),
