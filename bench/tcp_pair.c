@@ -105,6 +105,17 @@ static void server_close(struct core *core, struct conn *conn, bool at_once)
     CHECK(!"nothing here closes a connection");
 }
 
+static uint8_t *server_room(struct core *core, struct conn *conn, uint32_t least, uint32_t wanted,
+                            uint32_t *room)
+{
+    return net_send_room(net_of(core), conn->net_conn, least, wanted, room);
+}
+
+static void server_written(struct core *core, struct conn *conn, uint32_t n)
+{
+    net_send_written(net_of(core), conn->net_conn, n);
+}
+
 static void value_held(void *ctx, void *value)
 {
     core_value_hold(((struct tcp_pair *)ctx)->core, value);
@@ -115,7 +126,8 @@ static void value_dropped(void *ctx, void *value)
     core_value_drop(((struct tcp_pair *)ctx)->core, value);
 }
 
-static const struct conn_backend backend = {server_flush, server_pause, server_close};
+static const struct conn_backend backend = {server_flush, server_pause, server_close,
+                                             server_room, server_written};
 
 static void *server_accept(void *ctx, struct net_conn *nc)
 {

@@ -6,19 +6,21 @@
  *   burst_add   decode, hash the path, prefetch the bucket
  *   burst_run   1. tag match in the bucket, prefetch the version   2. read it, build the reply
  *
- * Order within a connection is the order of the items (C1).
+ * Order within a connection is the order of the items (C1). Items that follow one another on a
+ * connection are its run: what is per connection, is done once for it.
  */
 #include "client/wire/check.h"
 #include "dataplane/core.h"
 
 /* The shape of exists, getData, getChildren and getChildren2, read in place: path, watch. getACL's,
  * without the watch, is left to request_decode(), as is everything malformed or null. */
-static bool decode_path_watch(struct bytes body, struct request *out)
+#define PATH_WATCH_BYTES_MIN 5
+static inline bool decode_path_watch(struct bytes body, struct request *out)
 {
-    if (body.size < 5)
+    if (body.size < PATH_WATCH_BYTES_MIN)
         return false;
     uint32_t size = be32_load(body.data);
-    if (size > body.size - 5)
+    if (size > body.size - PATH_WATCH_BYTES_MIN)
         return false;
     out->path = (struct bytes){body.data + 4, size};
     out->watch = body.data[4 + size] != 0;
@@ -31,28 +33,47 @@ static bool names_a_znode(const struct opcode_info *info)
            info->number != OP_WHO_AM_I;
 }
 
-bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size)
+/* A read at the front of the input. @return bytes of its frame; 0: it is something else, malformed
+ * or not here in whole. */
+static inline uint32_t item_of_read(struct core *core, struct burst_item *item,
+                                    const uint8_t *bytes, size_t n)
 {
-    uint32_t type = size >= REQUEST_HEADER_BYTES ? be32_load(frame + 4) : 0;
-    const struct opcode_info *info = type < QUICK_ROWS ? core->quick_rows[type] : NULL;
-    if (!info)
-        return false;
-    CHECK(core->burst_count < BURST_ITEMS_MAX);
-    struct burst_item *item = &core->burst[core->burst_count];
-    struct bytes body = {frame + REQUEST_HEADER_BYTES, size - REQUEST_HEADER_BYTES};
-    if (!decode_path_watch(body, &item->request))
-        return false;
-    core->burst_count++;
-    conn->burst_items++;
-    item->conn = conn;
-    item->info = info;
-    item->xid = (int32_t)be32_load(frame);
+    if (n < 4 + REQUEST_HEADER_BYTES)
+        return 0;
+    uint32_t size = be32_load(bytes), type = be32_load(bytes + 8);
+    if (size > n - 4 || size > core->frame_bytes_max ||
+        size < REQUEST_HEADER_BYTES + PATH_WATCH_BYTES_MIN || type >= QUICK_ROWS)
+        return 0;
+    item->body = (struct bytes){bytes + 4 + REQUEST_HEADER_BYTES, size - REQUEST_HEADER_BYTES};
+    item->info = core->quick_rows[type];
+    if (!item->info || !decode_path_watch(item->body, &item->request))
+        return 0;
+    item->quick = type == OP_GET_DATA && !item->request.watch;
+    item->xid = (int32_t)be32_load(bytes + 4);
     item->op = NULL;
-    item->body = body;
     item->well_formed = item->finds = true;
     item->key = tree_key_of(core->secret, item->request.path);
     index_prefetch(core->index_of_tree, item->key);
-    return true;
+    return 4 + size;
+}
+
+size_t burst_add_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    uint32_t room = BURST_ITEMS_MAX - core->burst_count, taken = 0;
+    struct burst_item *item = &core->burst[core->burst_count];
+    size_t used = 0;
+    for (uint32_t size; taken < room; used += size, taken++, item++) {
+        size = item_of_read(core, item, bytes + used, n - used);
+        if (size == 0)
+            break;
+        item->conn = conn;
+    }
+    if (LIKELY(taken != 0)) {
+        core->burst_count += taken;
+        conn->burst_items = (uint8_t)(conn->burst_items + taken);
+        conn_note_requests(core, conn, taken);
+    }
+    return used;
 }
 
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
@@ -66,6 +87,7 @@ void burst_add(struct core *core, struct conn *conn, const struct opcode_info *i
     item->op = op;
     item->body = body;
     item->version = NULL;
+    item->quick = false;
     conn->burst_items++;
     bool znode = names_a_znode(info);
     item->finds = znode && decode_path_watch(body, &item->request);
@@ -83,13 +105,15 @@ void burst_add(struct core *core, struct conn *conn, const struct opcode_info *i
         burst_run(core);
 }
 
-static void burst_find(struct core *core)
+/* Not inlined: a loop with registers of its own. */
+__attribute__((noinline)) static void burst_find(struct core *core)
 {
-    for (uint32_t i = 0; i < core->burst_count; i++) {
-        struct burst_item *item = &core->burst[i];
+    const struct index *index = core->index_of_tree;
+    struct burst_item *end = &core->burst[core->burst_count];
+    for (struct burst_item *item = core->burst; item < end; item++) {
         if (!item->finds)
             continue;
-        item->version = index_candidate(core->index_of_tree, item->key);
+        item->version = index_candidate(index, item->key);
         if (item->version) /* its first two lines are on their way */
             __builtin_prefetch((const uint8_t *)item->version + 128);
     }
@@ -125,13 +149,27 @@ static void burst_put_back(struct core *core, struct op **ops, uint32_t count)
     }
 }
 
-static void burst_serve(struct core *core, struct burst_item *item)
+/* One item in the general way. @return what has to wait; see burst_postpone(). */
+static struct op *burst_serve(struct core *core, struct burst_item *item)
 {
-    if (item->finds)
-        item->version = version_at(
-            index_confirm(core->index_of_tree, item->key, item->version), core->visible);
-    if (item->info != core->quick_rows[OP_GET_DATA] || !serve_get_data_quick(core, item))
-        serve_item(core, item);
+    struct conn *conn = item->conn;
+    struct op *later = NULL;
+    if (conn->state == CONN_ESTABLISHED) {
+        if (UNLIKELY(burst_postpones(conn))) {
+            later = burst_postpone(core, item);
+        } else {
+            if (item->finds)
+                item->version = version_at(
+                    index_confirm(core->index_of_tree, item->key, item->version), core->visible);
+            serve_item(core, item);
+        }
+    }
+    if (item->op) {
+        conn->pending_bytes -= item->op->body_size;
+        op_free(item->op);
+    }
+    conn_burst_items_done(core, conn, 1);
+    return later;
 }
 
 void burst_run(struct core *core)
@@ -141,22 +179,17 @@ void burst_run(struct core *core)
     burst_find(core);
     uint32_t count = core->burst_count, postponed = 0;
     struct op *later[BURST_ITEMS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        struct burst_item *item = &core->burst[i];
+    struct burst_item *item = core->burst, *end = item + count, *next;
+    for (; item < end; item = next) {
         struct conn *conn = item->conn;
-        if (conn->state == CONN_ESTABLISHED) {
-            if (UNLIKELY(burst_postpones(conn))) {
-                later[postponed] = burst_postpone(core, item);
-                postponed += later[postponed] != NULL;
-            } else {
-                burst_serve(core, item);
-            }
+        next = item;
+        if (LIKELY(item->quick && conn->state == CONN_ESTABLISHED && !burst_postpones(conn)))
+            next = serve_get_data_run(core, item, end);
+        if (UNLIKELY(next == item)) {
+            later[postponed] = burst_serve(core, item);
+            postponed += later[postponed] != NULL;
+            next = item + 1;
         }
-        if (item->op) {
-            conn->pending_bytes -= item->op->body_size;
-            op_free(item->op);
-        }
-        conn_burst_item_done(core, conn);
     }
     CHECK(core->burst_count == count); /* serving adds nothing */
     core->burst_count = 0;

@@ -510,33 +510,16 @@ static bool conn_flows(const struct core *core, const struct conn *conn)
            !core->auth_enforced && conn->out_bytes <= OUTPUT_PAUSE_BYTES;
 }
 
-static void note_requests(struct core *core, struct conn *conn, uint32_t count)
-{
-    conn->reads_new += count;
-    if (UNLIKELY(conn->reads_new > INT32_MAX))
-        conn_stats_fold(conn);
-    core->turn.requests += count;
-    atomic_store_explicit(&conn->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
-}
-
 /* Reads at the front of the input, one after another. @return bytes of those taken. */
 static size_t conn_parse_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
 {
     size_t used = 0;
-    uint32_t count = 0;
-    while (n - used >= 4 + REQUEST_HEADER_BYTES) {
-        burst_room(core);
-        if (!conn_flows(core, conn))
+    while (LIKELY(conn_flows(core, conn))) {
+        used += burst_add_reads(core, conn, bytes + used, n - used);
+        if (LIKELY(used == n || core->burst_count < BURST_ITEMS_MAX))
             break;
-        uint32_t size = be32_load(bytes + used);
-        if (size > core->frame_bytes_max || n - used - 4 < size ||
-            !burst_add_read(core, conn, bytes + used + 4, size))
-            break;
-        used += 4 + (size_t)size;
-        count++;
+        burst_run(core);
     }
-    if (count)
-        note_requests(core, conn, count);
     return used;
 }
 
@@ -627,7 +610,12 @@ size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, si
             input_parse_kept(core, conn);
         return n;
     }
-    size_t used = conn_parse(core, conn, bytes, n);
+    size_t used = 0;
+    if (LIKELY(conn->state == CONN_ESTABLISHED && !core->draining))
+        used = conn_parse_reads(core, conn, bytes, n);
+    if (LIKELY(used == n))
+        return n;
+    used += conn_parse(core, conn, bytes + used, n - used);
     if (used < n && !input_keep(conn, bytes + used, n - used))
         conn_close(core, conn, true);
     return n;
@@ -721,10 +709,10 @@ void conn_complete(struct core *core, struct op *op)
     op_free(op);
 }
 
-void conn_burst_item_done(struct core *core, struct conn *conn)
+void conn_burst_items_done(struct core *core, struct conn *conn, uint32_t count)
 {
-    CHECK(conn->burst_items > 0);
-    conn->burst_items--;
+    CHECK(conn->burst_items >= count);
+    conn->burst_items = (uint8_t)(conn->burst_items - count);
     if (UNLIKELY(conn->detached))
         conn_free_later(core, conn);
 }
@@ -761,6 +749,7 @@ void conn_note_latency(struct core *core, struct conn *conn, uint64_t start_us,
 void conn_note_reply(struct core *core, struct conn *conn, size_t body_size)
 {
     conn->stats.sent++;
+    core->turn.replies++;
     core_note_size(core, (int64_t)body_size + REPLY_HEADER_BYTES);
 }
 

@@ -92,6 +92,13 @@ struct conn_backend {
      * the call.
      */
     void (*close)(struct core *core, struct conn *conn, bool at_once);
+    /**
+     * Optional: where output can be written when nothing is queued, to be sent without flush() and
+     * without a copy. As net_send_room() and net_send_written() (dataplane/net/net.h).
+     */
+    uint8_t *(*room)(struct core *core, struct conn *conn, uint32_t least, uint32_t wanted,
+                     uint32_t *room);
+    void (*written)(struct core *core, struct conn *conn, uint32_t n);
 };
 
 enum conn_state {
@@ -148,7 +155,7 @@ struct conn {
     uint32_t input_size;
     struct out_chunk *out_head, *out_tail;
     uint32_t reads_new;     /* requests not in stats.received yet */
-    uint32_t quick_replies; /* of serve_get_data_quick(), not in stats yet */
+    uint32_t quick_replies; /* of serve_get_data_run(), not in stats yet */
 
     /* hot: replies */
     uint32_t out_bytes; /* <= OUTPUT_BYTES_MAX + REPLY_BYTES_MAX + a few */
@@ -272,8 +279,8 @@ void conn_output_drained(struct core *core, struct conn *conn);
  */
 struct op *conn_postpone(struct core *core, struct conn *conn, const struct opcode_info *info,
                          int32_t xid, struct bytes body);
-/** One item of the burst has been served. */
-void conn_burst_item_done(struct core *core, struct conn *conn);
+/** That many items of the burst have been served. */
+void conn_burst_items_done(struct core *core, struct conn *conn, uint32_t count);
 /** Connections in core->timed whose time is up are closed. Called about once a second. */
 void conn_sweep_timed(struct core *core);
 /** Free every connection as it is: the core's thread and the control core have ended. */

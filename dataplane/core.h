@@ -49,6 +49,7 @@ struct burst_item {
     struct op *op; /* the waiting request that owns the bytes, or NULL: bytes lie in the input */
     struct bytes body; /* the request record, in op or in the input */
     int32_t xid;
+    bool quick; /* getData without a watch, as it came in: serve_get_data_run() may do */
     bool well_formed;
     bool finds; /* names a znode: key is set, version is looked up */
     struct tree_key key;
@@ -82,7 +83,7 @@ struct core {
     const struct acl_table *acls;
     const struct index *index_of_tree;
     const uint8_t *secret; /* of the tree's keys */
-    const struct opcode_info *quick_rows[QUICK_ROWS]; /* by opcode, of burst_add_read()'s reads */
+    const struct opcode_info *quick_rows[QUICK_ROWS]; /* by opcode, of burst_add_reads() */
     uint16_t index;
     uint32_t frame_bytes_max;
     bool auth_enforced;
@@ -123,7 +124,7 @@ struct core {
     struct {
         uint64_t requests, replies;
         uint64_t quick;      /* answered within the turn, latency 0 ms */
-        uint64_t quick_gets; /* the same, by serve_get_data_quick() */
+        uint64_t quick_gets; /* the same, by serve_get_data_run() */
         int64_t response_last, response_min, response_max;
     } turn;
     struct core_stats stats;
@@ -142,10 +143,9 @@ void core_end_turn(struct core *core);
 bool core_has_work(struct core *core);
 /** ms until the next timer of this core is due, -1 for none. */
 int core_timeout_ms(const struct core *core);
-/** Size of a reply, header included. */
+/** Size of a reply, header included; counted by the caller. */
 static inline void core_note_size(struct core *core, int64_t bytes)
 {
-    core->turn.replies++;
     core->turn.response_last = bytes;
     if (bytes > core->turn.response_max)
         core->turn.response_max = bytes;
@@ -172,6 +172,16 @@ static inline void core_mark_dirty(struct core *core, struct conn *conn)
 /** More writes are under way than globalOutstandingLimit allows, and than this core's share. */
 bool core_over_outstanding_limit(const struct core *core);
 
+/** Requests that came in whole and are read in place. */
+static inline void conn_note_requests(struct core *core, struct conn *conn, uint32_t count)
+{
+    conn->reads_new += count;
+    if (UNLIKELY(conn->reads_new > INT32_MAX))
+        conn_stats_fold(conn);
+    core->turn.requests += count;
+    atomic_store_explicit(&conn->heard_ms, (int64_t)core->now_ms, memory_order_relaxed);
+}
+
 /* burst.c */
 /**
  * Make room for one more item. Comes before anything is decided about the request that will take
@@ -180,11 +190,12 @@ bool core_over_outstanding_limit(const struct core *core);
  */
 static inline void burst_room(struct core *core);
 /**
- * Queue a read whose request is path and watch (exists, getData, getChildren, getChildren2) of a
- * connection that nothing holds up. The frame behind its length. @return false, nothing done: any
- * other request, or malformed.
+ * Queue reads whose request is path and watch (exists, getData, getChildren, getChildren2) from the
+ * front of the input of a connection that nothing holds up, as many as there is room for.
+ *
+ * @return bytes of those taken. Stops at any other request, or malformed, or not here in whole.
  */
-bool burst_add_read(struct core *core, struct conn *conn, const uint8_t *frame, uint32_t size);
+size_t burst_add_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n);
 /** Queue a request that is served on this core; burst_room() was called. */
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
                struct bytes body, struct op *op);
@@ -200,10 +211,13 @@ static inline void burst_room(struct core *core)
 /* serve_*.c: one request that is served on the data core; its znode was looked up. */
 void serve_item(struct core *core, struct burst_item *item);
 /**
- * The usual case of getData in one piece: open ACL, no watch, data in the version.
- * @return false, nothing done: serve_item() must.
+ * The first of the items [item, end), and those behind it of the same connection, as long as they
+ * are usual getData: open ACL, no watch, data in the version.
+ *
+ * @return the first that is not served; `item`, nothing done: serve_item() must.
  */
-bool serve_get_data_quick(struct core *core, struct burst_item *item);
+struct burst_item *serve_get_data_run(struct core *core, struct burst_item *item,
+                                      const struct burst_item *end);
 void serve_watch_item(struct core *core, struct burst_item *item);
 void serve_conn_item(struct core *core, struct burst_item *item);
 /** Queue a WatcherEvent. */

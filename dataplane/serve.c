@@ -122,63 +122,123 @@ static void serve_get_data(struct core *core, struct burst_item *item)
     memcpy(p + 4 + data.size, v->stat, STAT_BYTES);
 }
 
-/* The chunk that the next reply goes to; an empty queue gets one from the pool. NULL: conn_room()
- * has to see to it. */
-static inline struct out_chunk *quick_chunk(struct core *core, struct conn *conn, uint32_t size)
+/* --- the usual case of getData, a run of them in one piece --- */
+
+/* Where the replies of a run go: to the backend, or to the last chunk of the queue. */
+struct run_room {
+    struct out_chunk *chunk; /* NULL: the backend's */
+    uint8_t *start, *next, *end;
+};
+
+/* An empty queue gets a chunk from the pool. @return false: conn_room() has to see to it. */
+static inline bool run_queues(struct core *core, struct conn *conn, uint32_t size,
+                              struct run_room *room)
 {
     struct out_chunk *chunk = conn->out_tail;
-    if (chunk)
-        return conn->out_bytes > OUTPUT_PAUSE_BYTES ? NULL : chunk;
-    chunk = core->first_chunks.free;
-    if (!chunk || conn->cut || size > OUTPUT_CHUNK_BYTES_FIRST)
-        return NULL; /* an empty chunk must not stay in the queue */
-    core->first_chunks.free = chunk->next;
-    core->first_chunks.count--;
-    chunk->next = NULL;
-    chunk->start = chunk->end = 0;
-    conn->out_head = conn->out_tail = chunk;
-    return chunk;
+    if (!chunk) {
+        chunk = core->first_chunks.free;
+        if (!chunk || conn->cut || size > OUTPUT_CHUNK_BYTES_FIRST)
+            return false; /* an empty chunk must not stay in the queue */
+        core->first_chunks.free = chunk->next;
+        core->first_chunks.count--;
+        chunk->next = NULL;
+        chunk->start = chunk->end = 0;
+        conn->out_head = conn->out_tail = chunk;
+    }
+    room->chunk = chunk;
+    room->start = room->next = chunk->data + chunk->end;
+    room->end = chunk->data + chunk->capacity;
+    return size <= chunk->capacity - chunk->end;
 }
 
-/* Room at the end of the output. */
-static inline uint8_t *quick_room(struct core *core, struct conn *conn, uint32_t size)
+static inline bool run_begin(struct core *core, struct conn *conn, uint32_t size,
+                             struct run_room *room)
 {
-    struct out_chunk *chunk = quick_chunk(core, conn, size);
-    if (UNLIKELY(!chunk || chunk->capacity - chunk->end < size))
-        return conn_room(core, conn, size);
-    uint8_t *p = chunk->data + chunk->end;
-    chunk->end += size;
-    conn->out_bytes += size;
-    core->out_bytes += size;
-    core_mark_dirty(core, conn);
-    return p;
+    const struct conn_backend *backend = conn->backend;
+    uint32_t bytes = 0;
+    room->start = NULL;
+    if (backend->room && !conn->out_tail && !conn->cut)
+        room->start = backend->room(core, conn, size, size * conn->burst_items, &bytes);
+    if (!room->start)
+        return run_queues(core, conn, size, room);
+    room->chunk = NULL;
+    room->next = room->start;
+    room->end = room->start + bytes;
+    return true;
 }
 
-bool serve_get_data_quick(struct core *core, struct burst_item *item)
+static inline void run_end(struct core *core, struct conn *conn, const struct run_room *room)
+{
+    uint32_t bytes = (uint32_t)(room->next - room->start);
+    if (!room->chunk) {
+        conn->backend->written(core, conn, bytes);
+        stat_add(&core->stats.bytes_sent, bytes);
+        return;
+    }
+    room->chunk->end += bytes;
+    conn->out_bytes += bytes;
+    core->out_bytes += bytes;
+    core_mark_dirty(core, conn);
+}
+
+/* Bytes of the reply to an item that is as usual: open ACL, no watch, data in the version. 0: it is
+ * not. */
+static inline uint32_t quick_reply_bytes(const struct core *core, const struct burst_item *item)
 {
     const struct version *v = item->version;
-    struct conn *conn = item->conn;
-    if (!v || item->op || item->request.watch || v->acl != ACL_OPEN ||
-        v->flags & (VERSION_NULL | VERSION_EXTERNAL | VERSION_TTL))
-        return false;
-    uint32_t data_size = version_data_size(v);
-    uint32_t size = 4 + REPLY_HEADER_BYTES + 4 + data_size + STAT_BYTES;
-    uint8_t *p = quick_room(core, conn, size);
-    if (UNLIKELY(!p))
-        return true; /* the connection is being cut */
+    if (!item->quick || !v || v->key_lo != item->key.lo || v->vzxid > core->visible ||
+        v->acl != ACL_OPEN ||
+        v->flags & (VERSION_DEAD | VERSION_NULL | VERSION_EXTERNAL | VERSION_TTL))
+        return 0;
+    return DATA_HEAD_BYTES + version_data_size(v) + STAT_BYTES;
+}
+
+static inline void quick_reply_write(const struct core *core, const struct burst_item *item,
+                                     uint8_t *p, uint32_t size)
+{
+    const struct version *v = item->version;
+    uint32_t data_size = size - DATA_HEAD_BYTES - STAT_BYTES;
     reply_header_write(p, size - 4 - REPLY_HEADER_BYTES, item->xid, core->visible, ZK_OK);
-    be32_store(p + 20, data_size);
-    memcpy(p + 24, v->tail, data_size);
-    memcpy(p + 24 + data_size, v->stat, STAT_BYTES);
-    conn->quick_replies++;
+    be32_store(p + 4 + REPLY_HEADER_BYTES, data_size);
+    p += DATA_HEAD_BYTES;
+    memcpy(p, v->tail, data_size);
+    memcpy(p + data_size, v->stat, STAT_BYTES);
+}
+
+/* As conn_note_latency(), conn_note_reply() and conn_burst_items_done() of each reply. */
+static inline void run_note(struct core *core, struct conn *conn, uint32_t replies)
+{
+    conn->quick_replies += replies;
     conn->last_op = OPX_GET_DATA;
-    if (LIKELY(item->xid >= 0))
-        conn->last_cxid = item->xid;
     conn->last_zxid = core->visible;
     conn->last_response_ms = core->now_ms;
-    core->turn.quick_gets++;
-    core_note_size(core, size - 4);
-    return true;
+    core->turn.quick_gets += replies;
+    core->turn.replies += replies;
+    conn_burst_items_done(core, conn, replies);
+}
+
+struct burst_item *serve_get_data_run(struct core *core, struct burst_item *item,
+                                      const struct burst_item *end)
+{
+    struct conn *conn = item->conn;
+    uint32_t size = quick_reply_bytes(core, item), replies = 0;
+    struct run_room room;
+    if (UNLIKELY(size == 0 || !run_begin(core, conn, size, &room)))
+        return item;
+    do {
+        quick_reply_write(core, item, room.next, size);
+        room.next += size;
+        core_note_size(core, size - 4);
+        if (LIKELY(item->xid >= 0))
+            conn->last_cxid = item->xid;
+        replies++;
+        if (++item == end || item->conn != conn)
+            break;
+        size = quick_reply_bytes(core, item);
+    } while (size && size <= (size_t)(room.end - room.next));
+    run_end(core, conn, &room);
+    run_note(core, conn, replies);
+    return item;
 }
 
 static void serve_get_children(struct core *core, struct burst_item *item, bool with_stat)

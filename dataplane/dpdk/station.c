@@ -120,8 +120,22 @@ static void station_conn_close(struct core *core, struct conn *conn, bool at_onc
     }
 }
 
+static uint8_t *station_room(struct core *core, struct conn *conn, uint32_t least, uint32_t wanted,
+                             uint32_t *room)
+{
+    const struct station *s = core->backend;
+    return net_send_room(s->net, conn->net_conn, least, wanted, room);
+}
+
+static void station_written(struct core *core, struct conn *conn, uint32_t n)
+{
+    const struct station *s = core->backend;
+    net_send_written(s->net, conn->net_conn, n);
+}
+
 static const struct conn_backend station_backend = {station_flush, station_pause,
-                                                    station_conn_close};
+                                                    station_conn_close, station_room,
+                                                    station_written};
 
 /* --- what TCP reports: the station of this thread --- */
 

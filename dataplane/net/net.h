@@ -405,6 +405,20 @@ uint32_t net_flush(struct net *net);
 uint32_t net_send(struct net *net, struct net_conn *conn, const uint8_t *bytes, uint32_t n);
 
 /**
+ * As net_send() of bytes that are yet to be written: into the queue itself.
+ *
+ * @param least   The room has to be in one piece.
+ * @param wanted  What may follow there: a hint.
+ * @param room    Bytes there are, >= least.
+ * @return where to write, to be followed by net_send_written() before any other call for conn;
+ *         NULL: no room like that, net_send() takes what fits. Context: owner.
+ */
+uint8_t *net_send_room(struct net *net, struct net_conn *conn, uint32_t least, uint32_t wanted,
+                       uint32_t *room);
+/** The first n bytes of the room are written, 1..room. */
+void net_send_written(struct net *net, struct net_conn *conn, uint32_t n);
+
+/**
  * As net_send() of bytes that are not copied but read where they lie, perhaps several times, until
  * the peer has acknowledged them: they must not change. On a result above 0 the instance has called
  * callbacks.reference_hold(holder), and calls reference_drop() once it needs no more.

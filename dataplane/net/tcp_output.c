@@ -71,19 +71,27 @@ queue_append(struct net_conn *c, struct chunk *k)
     return k;
 }
 
-/* The usual reply: little, and nothing waits before it. @return bytes taken: all or none. */
-static inline uint32_t
-queue_first(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
+/* The chunk that the next bytes go to, with room for `least`; a small one for little that nothing
+ * waits before. NULL: none to be had. */
+static inline struct chunk *
+queue_room(struct net *net, struct net_conn *c, uint32_t least, uint32_t wanted)
 {
-    struct chunk *k = chunk_get_small(net);
-    if (UNLIKELY(!k))
-        return 0;
-    k->seq = c->tx_end;
-    k->end = (uint16_t)n;
-    memcpy(k->data, bytes, n);
-    c->tx_head = k;
+    struct chunk *k = queue_tail(c);
+    if (k && k->end + least <= chunk_capacity(k))
+        return k;
+    struct chunk *fresh = NULL;
+    if (!k && wanted <= CHUNK_SMALL_PAYLOAD_BYTES)
+        fresh = chunk_get_small(net);
+    if (UNLIKELY(!fresh))
+        fresh = chunk_get(net);
+    return queue_append(c, fresh);
+}
+
+static inline void
+queue_advance(struct net_conn *c, struct chunk *k, uint32_t n)
+{
+    k->end = (uint16_t)(k->end + n);
     c->tx_end += n;
-    return n;
 }
 
 /* What net_send() owes after it took `done` of `n` bytes. */
@@ -108,24 +116,42 @@ net_send(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
     uint32_t space = net_send_space(net, c), done = 0;
     uint32_t take = n < space ? n : space;
 
-    if (LIKELY(!c->tx_head && take - 1 < CHUNK_SMALL_PAYLOAD_BYTES))
-        done = queue_first(net, c, bytes, take);
-    while (UNLIKELY(done < take)) {
-        struct chunk *k = queue_tail(c);
-        if (!k || k->end >= chunk_capacity(k))
-            k = queue_append(c, chunk_get(net));
+    while (done < take) {
+        struct chunk *k = queue_room(net, c, 1, take - done);
         if (!k)
             break;
         uint32_t part = chunk_capacity(k) - k->end;
         if (part > take - done)
             part = take - done;
         memcpy(k->data + k->end, bytes + done, part);
-        k->end = (uint16_t)(k->end + part);
-        c->tx_end += part;
+        queue_advance(c, k, part);
         done += part;
     }
     queued_upto(net, c, done, n);
     return done;
+}
+
+uint8_t *
+net_send_room(struct net *net, struct net_conn *c, uint32_t least, uint32_t wanted, uint32_t *room)
+{
+    uint32_t space = net_send_space(net, c);
+    if (UNLIKELY(space < least || least > CHUNK_PAYLOAD_BYTES))
+        return NULL;
+    struct chunk *k = queue_room(net, c, least, wanted);
+    if (UNLIKELY(!k))
+        return NULL;
+    uint32_t free_bytes = chunk_capacity(k) - k->end;
+    *room = free_bytes < space ? free_bytes : space;
+    return k->data + k->end;
+}
+
+void
+net_send_written(struct net *net, struct net_conn *c, uint32_t n)
+{
+    struct chunk *k = queue_tail(c);
+    CHECK(n > 0 && k->end + n <= chunk_capacity(k));
+    queue_advance(c, k, n);
+    tcp_dirty(net, c);
 }
 
 uint32_t

@@ -47,6 +47,8 @@ struct rig_peer {
     struct buffer got;      /* all that the server sent */
     size_t looked;          /* of got, by rig_next() */
     bool stalled;           /* the client does not read */
+    bool direct;            /* output goes to `got` without a queue where it may */
+    uint8_t room[512];      /* for that */
     bool ended;             /* the client's end is closed: seen by the server behind its input */
     bool paused, fin, cut;  /* told by the server */
     int32_t xid, timeout_ms;
@@ -96,7 +98,29 @@ static inline void rig_conn_close(struct core *core, struct conn *conn, bool at_
     conn_detached(core, conn);
 }
 
-static const struct conn_backend rig_backend = {rig_flush, rig_pause, rig_conn_close};
+static inline uint8_t *rig_room(struct core *core, struct conn *conn, uint32_t least,
+                                uint32_t wanted, uint32_t *room)
+{
+    struct rig_peer *p = conn->net_conn;
+    (void)core;
+    CHECK(!conn->out_head && wanted >= least);
+    if (!p->direct || p->stalled || least > sizeof p->room)
+        return NULL;
+    *room = sizeof p->room;
+    return p->room;
+}
+
+static inline void rig_written(struct core *core, struct conn *conn, uint32_t n)
+{
+    struct rig_peer *p = conn->net_conn;
+    (void)core;
+    CHECK(n > 0 && n <= sizeof p->room);
+    buffer_put_raw(&p->got, p->room, n);
+    CHECK(!p->got.failed);
+}
+
+static const struct conn_backend rig_backend = {rig_flush, rig_pause, rig_conn_close, rig_room,
+                                                rig_written};
 
 /* --- life --- */
 

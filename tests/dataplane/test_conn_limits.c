@@ -98,12 +98,13 @@ static void put_stream(struct rig_peer *p, uint64_t seed)
 }
 
 /* What the server sent for stream `seed` when at most `bytes` arrive at once. */
-static void run_stream(uint64_t seed, size_t bytes, struct buffer *got)
+static void run_stream(uint64_t seed, size_t bytes, bool direct, struct buffer *got)
 {
     start_server(1);
     struct rig_peer *p = rig_open(0);
     put_stream(p, seed);
     p->input_bytes_max = bytes;
+    p->direct = direct;
     rig_settle();
     buffer_init(got, 1 << 20);
     buffer_put_raw(got, p->got.data, p->got.size);
@@ -129,14 +130,36 @@ static void input_in_pieces_of_any_size_gives_the_same_answers_as_in_one_piece(v
     static const size_t pieces[] = {1, 2, 3, 7, 50, 64, 300};
     for (uint64_t seed = 1; seed <= 25; seed++) {
         struct buffer whole, split;
-        run_stream(seed, 0, &whole);
+        run_stream(seed, 0, false, &whole);
         for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
-            run_stream(seed, pieces[i], &split);
+            run_stream(seed, pieces[i], i % 2, &split);
             assert_same_answers(&split, &whole);
             buffer_free(&split);
         }
         buffer_free(&whole);
     }
+}
+
+/* C1: what is queued leaves before what is read behind it, and both are counted. */
+static void answers_written_where_they_are_sent_from_stay_in_order(void **state)
+{
+    (void)state;
+    struct rig_peer *p = rig_client(0);
+    struct reply r;
+    send_create(p, "/x", text("data"), 0);
+    rig_settle();
+    assert_true(reply_next(p, &r) && r.err == 0);
+    p->direct = true;
+    uint64_t sent = atomic_load(&rig.cores[0]->stats.bytes_sent);
+    size_t before = p->got.size;
+    int32_t first = p->xid;
+    for (int i = 0; i < 200; i++)
+        send_read(p, i % 7 == 3 ? OP_GET_CHILDREN : OP_GET_DATA, "/x", i == 50);
+    rig_settle();
+    for (int i = 0; i < 200; i++)
+        assert_true(reply_next(p, &r) && r.err == 0 && r.xid == first + i);
+    assert_false(reply_next(p, &r));
+    assert_int_equal(atomic_load(&rig.cores[0]->stats.bytes_sent) - sent, p->got.size - before);
 }
 
 /* --- slow readers (C4) --- */
@@ -521,6 +544,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(input_in_pieces_of_any_size_gives_the_same_answers_as_in_one_piece),
+        TEST(answers_written_where_they_are_sent_from_stay_in_order),
         TEST(a_client_that_does_not_read_is_not_read_from_until_it_does),
         TEST(many_large_replies_asked_for_at_once_all_come_to_a_client_that_reads),
         TEST(many_large_replies_behind_a_write_all_come_to_a_client_that_reads),

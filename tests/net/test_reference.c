@@ -2,7 +2,8 @@
  * Copyright the Sengi authors */
 /*
  * net_send_reference(): bytes that are read where they lie until they are acknowledged. A holder
- * that nobody holds overwrites its bytes, so that reading them late shows in the stream.
+ * that nobody holds overwrites its bytes, so that reading them late shows in the stream. And
+ * net_send_room(): bytes that are written where they are sent from.
  */
 #include "tests/net/rig.h"
 
@@ -224,6 +225,89 @@ a_full_queue_takes_nothing_and_holds_nothing(void **state)
     values_free();
 }
 
+static uint8_t
+stream_byte(uint64_t at)
+{
+    return (uint8_t)(at * 11 + (at >> 8));
+}
+
+/* Up to `n` bytes of the stream, one way or the other. @return bytes queued. */
+static uint32_t
+stream_push(struct wire *w, struct net_conn *conn, uint64_t at, uint32_t n)
+{
+    uint8_t bytes[5000];
+    uint32_t room, wanted = n + (uint32_t)(wire_random(w) % 2000);
+    uint8_t *p = wire_random(w) % 4 ? net_send_room(w->host[0].net, conn, n, wanted, &room) : NULL;
+    uint32_t size = !p ? n : n + (uint32_t)(wire_random(w) % (room - n + 1));
+    for (uint32_t i = 0; i < size; i++)
+        *((p ? p : bytes) + i) = stream_byte(at + i);
+    if (!p)
+        return net_send(w->host[0].net, conn, bytes, n);
+    net_send_written(w->host[0].net, conn, size);
+    return size;
+}
+
+static void
+bytes_written_where_they_are_sent_from_arrive_as_copied_ones_do(void **state)
+{
+    const uint64_t total = 300000;
+    (void)state;
+    for (unsigned round = 0; round < 6; round++) {
+        struct wire w;
+        struct rig_app *server;
+        open_wire(&w, round + 1);
+        struct rig_app *a = connect_pair(&w, &server);
+        w.faults = (struct wire_faults){.delay_us = 100, .drop_ppm = round % 2 ? 30000 : 0};
+        uint64_t sent = 0;
+        while (sent < total) {
+            uint32_t some = 1 + (uint32_t)(wire_random(&w) % (round % 3 ? 300 : 4000));
+            sent += stream_push(&w, server->conn, sent, some);
+            net_check(w.host[0].net);
+            if (wire_random(&w) % 4 == 0) {
+                rig_turn(&w.host[0], NULL, w.now_us);
+                wire_run(&w, 300);
+            }
+        }
+        rig_turn(&w.host[0], NULL, w.now_us);
+        wire_run(&w, 60000000);
+        assert_int_equal(a->in_bytes, sent);
+        for (uint64_t i = 0; i < sent; i++)
+            if (a->in[i] != stream_byte(i))
+                fail_msg("byte %lu", (unsigned long)i);
+        wire_close(&w);
+    }
+}
+
+/* Little in little memory; where there is no room, none is taken. */
+static void
+room_is_as_large_as_what_is_wanted_of_it(void **state)
+{
+    struct wire w;
+    struct rig_app *server;
+    struct net_usage u;
+    uint32_t room = 0;
+    (void)state;
+    open_wire(&w, 1);
+    (void)connect_pair(&w, &server);
+    struct net *net = w.host[0].net;
+    assert_null(net_send_room(net, server->conn, 2033, 2033, &room));
+    assert_non_null(net_send_room(net, server->conn, 200, 200, &room));
+    assert_int_equal(room, 240);
+    net_send_written(net, server->conn, 200);
+    net_usage(net, &u);
+    assert_int_equal(u.buffers_bytes, 256);
+    assert_non_null(net_send_room(net, server->conn, 40, 40, &room));
+    assert_int_equal(room, 40); /* the rest of it */
+    net_send_written(net, server->conn, 1);
+    assert_non_null(net_send_room(net, server->conn, 40, 40, &room));
+    assert_int_equal(room, 2032);
+    net_send_written(net, server->conn, 2000);
+    while (net_send(net, server->conn, (const uint8_t *)"0123456789", 10) == 10)
+        continue;
+    assert_null(net_send_room(net, server->conn, 1, 1, &room)); /* the queue's limit */
+    wire_close(&w);
+}
+
 int
 main(void)
 {
@@ -231,6 +315,8 @@ main(void)
         cmocka_unit_test(references_are_read_until_acknowledged_and_no_longer),
         cmocka_unit_test(a_connection_that_ends_lets_go_of_what_it_held),
         cmocka_unit_test(a_full_queue_takes_nothing_and_holds_nothing),
+        cmocka_unit_test(bytes_written_where_they_are_sent_from_arrive_as_copied_ones_do),
+        cmocka_unit_test(room_is_as_large_as_what_is_wanted_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
