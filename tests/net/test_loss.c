@@ -37,7 +37,8 @@ exchange_fail(const struct exchange *e, const char *what)
              e->skip, what);
 }
 
-static uint8_t request[FRAMES * MSS], answer[FRAMES * MSS]; /* differ everywhere: exchange_setup() */
+/* Differ everywhere. Filled by exchange_setup(). */
+static uint8_t request[FRAMES * MSS], answer[FRAMES * MSS];
 
 static int
 exchange_setup(void **state)
