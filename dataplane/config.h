@@ -87,6 +87,9 @@ enum config_mode {
 };
 
 enum config_idle { CONFIG_IDLE_POLL, CONFIG_IDLE_SLEEP };
+/** What of RSS and checksums a port does: what it offers unless it does that in software; what it
+ * offers; nothing. */
+enum config_offload { CONFIG_OFFLOAD_AUTO, CONFIG_OFFLOAD_ON, CONFIG_OFFLOAD_OFF };
 enum config_compression { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP };
 
 /** An IPv4 or IPv6 address with its prefix length; bytes in network order, 4 or 16 of them. */
@@ -175,6 +178,7 @@ struct config {
     int32_t dpdk_rto_min_ms; /* see struct net_times */
     struct config_cpus dpdk_cores; /* count 0 = CPUs 0 .. cores-1 */
     enum config_idle dpdk_idle;
+    enum config_offload dpdk_offload;
 
     enum log_level log_level;
 };

@@ -412,6 +412,7 @@ const struct config_key config_keys[] = {
     SPECIAL("dpdk.cores", NULL, "", "CPUs", config_parse_dpdk_cores, config_format_dpdk_cores),
     INT("dpdk.rto.min", NULL, dpdk_rto_min_ms, "5", "ms", 1, 1000),
     CHOICE("dpdk.idle", NULL, dpdk_idle, "poll", "poll|sleep"),
+    CHOICE("dpdk.offload", NULL, dpdk_offload, "auto", "auto|on|off"),
     CHOICE("log.level", NULL, log_level, "info", "error|warn|info|debug"),
 };
 

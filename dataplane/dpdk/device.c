@@ -18,6 +18,7 @@
 
 #include "client/wire/check.h"
 #include "dataplane/dpdk/eal.h"
+#include "dataplane/dpdk/rss.h"
 #include "dataplane/log.h"
 
 #define MBUF_ROOM_MIN 2048u
@@ -172,14 +173,11 @@ static int check_mtu(const struct device *dev, const struct rte_eth_dev_info *in
     return -1;
 }
 
-/* Software devices that claim offloads do them in software, in more time than we need. */
+/* net_tap computes the checksums that it offers, in more time than we need, and has no RSS though
+ * it claims every kind. Other virtual devices pass on what their backend or members can do. */
 static void decide(struct device *dev, const struct device_config *config,
                    const struct rte_eth_dev_info *info)
 {
-    const uint64_t rx = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-    const uint64_t tx = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-    const uint64_t hash = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
-    bool hardware = !on_vdev_bus(info);
     unsigned queues = dev->lanes;
     queues = queues < info->max_rx_queues ? queues : info->max_rx_queues;
     queues = queues < info->max_tx_queues ? queues : info->max_tx_queues;
@@ -187,13 +185,15 @@ static void decide(struct device *dev, const struct device_config *config,
     if (dev->guarded || queues == 0)
         queues = 1;
     dev->queues = (uint16_t)queues;
-    dev->rx_checksum = hardware && (info->rx_offload_capa & rx) == rx;
-    dev->tx_checksum = hardware && (info->tx_offload_capa & tx) == tx;
-    dev->rss = hardware && queues > 1 && queues == dev->lanes &&
-               (info->flow_type_rss_offloads & hash) == hash;
     dev->link_events = *info->dev_flags & RTE_ETH_DEV_INTR_LSC;
     dev->tap = driver_is(dev, "net_tap");
-    dev->rx_interrupts = dev->tap || (config->interrupts && hardware);
+    bool offload = config->offload == CONFIG_OFFLOAD_ON ||
+                   (config->offload == CONFIG_OFFLOAD_AUTO && !dev->tap);
+    dev->rx_checksum = offload && (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM);
+    dev->tx_checksum = offload && (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM);
+    dev->rss = offload && !dev->tap && queues > 1 && rss_types(info) != 0;
+    dev->steering = (struct net_steering){dev->lanes, NET_STEERING_ENTRIES};
+    dev->rx_interrupts = dev->tap || (config->interrupts && !on_vdev_bus(info));
 }
 
 /* --- setting up --- */
@@ -205,15 +205,11 @@ static struct rte_eth_conf device_setup(const struct device *dev,
     if (!dev->guarded)
         conf.rxmode.mtu = dev->mtu_bytes;
     if (dev->rx_checksum)
-        conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+        conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
     if (dev->tx_checksum)
-        conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-    if (dev->rss) {
-        conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf =
-            info->flow_type_rss_offloads &
-            (RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP);
-    }
+        conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+    if (dev->rss)
+        rss_ask(info, &conf);
     conf.intr_conf.lsc = dev->link_events;
     conf.intr_conf.rxq = dev->rx_interrupts;
     return conf;
@@ -256,6 +252,8 @@ static int start(struct device *dev, const struct rte_eth_dev_info *info, char *
         result = queues_setup(dev);
     if (result == 0)
         result = rte_eth_dev_start(dev->id);
+    if (result == 0 && dev->rss)
+        dev->steering.entries = rss_spread(dev->id, dev->queues, dev->lanes);
     if (result)
         snprintf(error, error_size, "dpdk.port: %s cannot be started: %s", dev->name,
                  rte_strerror(-result));

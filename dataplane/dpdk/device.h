@@ -41,6 +41,9 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
+#include "dataplane/config.h"
+#include "dataplane/net/net.h"
+
 #define DEVICE_LANES_MAX 64
 #define DEVICE_BURST_MAX 64
 #define DEVICE_RX_DESCRIPTORS 1024
@@ -57,6 +60,7 @@ struct device_config {
     uint16_t mtu_bytes;
     uint16_t lanes; /* 1..DEVICE_LANES_MAX */
     bool interrupts; /* wanted: lanes will sleep */
+    enum config_offload offload;
 };
 
 /** Set by a lane while it is inside the driver. */
@@ -72,9 +76,10 @@ struct device {
     char name[RTE_ETH_NAME_MAX_LEN];
     const char *driver;
     struct rte_ether_addr mac;
-    bool rss;          /* the device spreads flows over the queues: a TCP frame belongs to the lane
-                        * that received it */
-    bool rx_checksum, tx_checksum;
+    struct net_steering steering; /* which lane owns a flow, whatever the device does */
+    bool rss;          /* the device spreads flows over its queues by the same rule (rss.h) */
+    bool rx_checksum;  /* it says of TCP checksums whether they are right */
+    bool tx_checksum;  /* it fills them in */
     bool rx_interrupts; /* a queue has a descriptor that is readable when frames wait */
     bool tap;           /* net_tap: the kernel signals each frame */
     bool guarded;      /* memif: enter and leave */

@@ -16,6 +16,7 @@ struct lane {
     /* config */
     struct device *dev;
     unsigned index;
+    uint32_t frame_bytes_max; /* of a frame as long as the MTU allows */
     bool has_queue;
     struct lane **all;
     void (*woken)(void *ctx, unsigned lane);
@@ -39,18 +40,19 @@ struct lane {
 
 /* --- receiving --- */
 
-static uint16_t frame_flags(const struct device *dev, const struct rte_mbuf *m)
+/* What the device says of the TCP checksum. NONE is not "no information", which is UNKNOWN: the
+ * data is right though the field is not, as between virtual machines, which leave it unfinished. */
+static uint16_t frame_flags(struct lane *lane, const struct rte_mbuf *m)
 {
-    if (!dev->rx_checksum)
+    if (!lane->dev->rx_checksum)
         return 0;
-    uint64_t ip = m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
-             l4 = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
-    if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD || l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
+    uint64_t verdict = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    if (verdict == RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN)
+        return 0;
+    if (verdict == RTE_MBUF_F_RX_L4_CKSUM_BAD)
         return NET_FRAME_CHECKSUM_BAD;
-    bool v6 = RTE_ETH_IS_IPV6_HDR(m->packet_type);
-    return l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD && (v6 || ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
-               ? NET_FRAME_CHECKSUM_GOOD
-               : 0;
+    lane_count(&lane->counters.checksum_verified, 1);
+    return NET_FRAME_CHECKSUM_GOOD;
 }
 
 static void keep(struct lane *lane, struct rte_mbuf *m)
@@ -59,7 +61,7 @@ static void keep(struct lane *lane, struct rte_mbuf *m)
     lane->received[lane->frame_count] = m;
     lane->frames[lane->frame_count++] = (struct net_frame){.data = rte_pktmbuf_mtod(m, uint8_t *),
                                                            .len = m->data_len,
-                                                           .flags = frame_flags(lane->dev, m)};
+                                                           .flags = frame_flags(lane, m)};
 }
 
 static void hand_over(struct lane *lane, unsigned to, struct rte_mbuf *m)
@@ -84,37 +86,26 @@ static void hand_to_all(struct lane *lane, struct rte_mbuf *m)
     keep(lane, m);
 }
 
-/* With RSS a TCP or UDP frame is already where it belongs. Anything else: as without. An ICMP error
- * is about a flow whose lane only the device could tell, so every lane gets it; those that do not
- * know the flow ignore it. */
-static unsigned owner_with_rss(const struct lane *lane, const struct rte_mbuf *m)
+/* @return false: dropped. */
+static bool make_one(struct lane *lane, struct rte_mbuf *m)
 {
-    const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
-    if (m->data_len < 14 + 40)
-        return net_frame_core(data, m->data_len, lane->dev->lanes);
-    unsigned ethertype = (unsigned)data[12] << 8 | data[13];
-    unsigned protocol = ethertype == 0x0800 ? data[14 + 9] : ethertype == 0x86dd ? data[14 + 6] : 0;
-    if (protocol == 6)
-        return lane->index;
-    uint8_t icmp_type = protocol == 1 ? data[14 + 20] : 0;
-    if ((protocol == 1 && (icmp_type == 3 || icmp_type == 11 || icmp_type == 12)) ||
-        (protocol == 58 && m->data_len > 14 + 40 && data[14 + 40] < 128))
-        return NET_CORE_ALL;
-    return net_frame_core(data, m->data_len, lane->dev->lanes);
+    lane_count(&lane->counters.segmented, 1);
+    if (rte_pktmbuf_linearize(m) == 0)
+        return true;
+    rte_pktmbuf_free(m);
+    lane_count(&lane->counters.dropped_segments, 1);
+    return false;
 }
 
 static void steer(struct lane *lane, struct rte_mbuf *m)
 {
-    unsigned lanes = lane->dev->lanes;
-    if (m->nb_segs > 1 && rte_pktmbuf_linearize(m)) {
-        rte_pktmbuf_free(m);
-        lane_count(&lane->counters.dropped_segments, 1);
+    if (UNLIKELY(m->pkt_len > lane->frame_bytes_max))
+        lane_count(&lane->counters.oversized, 1);
+    if (UNLIKELY(m->nb_segs > 1) && !make_one(lane, m))
         return;
-    }
-    unsigned owner = lanes == 1 ? lane->index
-                     : lane->dev->rss
-                         ? owner_with_rss(lane, m)
-                         : net_frame_core(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, lanes);
+    unsigned owner = lane->index;
+    if (lane->dev->lanes > 1)
+        owner = net_frame_core(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, lane->dev->steering);
     if (owner == lane->index)
         keep(lane, m);
     else if (owner == NET_CORE_ALL)
@@ -210,23 +201,40 @@ static unsigned send_to_lane0(struct lane *lane, struct rte_mbuf **frames, unsig
     return n;
 }
 
+/* Drivers may have to look at frames whose checksums the device fills in. @return how many of them,
+ * from the first on, can be offered; if none, the first is dropped. */
+static uint16_t prepare(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
+{
+    uint16_t ready = rte_eth_tx_prepare(lane->dev->id, (uint16_t)lane->index, frames, n);
+    if (UNLIKELY(ready == 0)) {
+        rte_pktmbuf_free(frames[0]);
+        lane_count(&lane->counters.dropped_unprepared, 1);
+    }
+    return ready;
+}
+
+/* @return how many frames are done with, sent or dropped. */
 static unsigned send_to_device(struct lane *lane, struct rte_mbuf **frames, unsigned n)
 {
     if (!device_enter(lane->dev, lane->index))
         return 0;
-    unsigned sent = 0;
-    while (sent < n) {
-        uint16_t ask = (uint16_t)(n - sent < DEVICE_BURST_MAX ? n - sent : DEVICE_BURST_MAX);
-        uint16_t got = rte_eth_tx_burst(lane->dev->id, (uint16_t)lane->index, frames + sent, ask);
-        sent += got;
+    unsigned done = 0, dropped = 0;
+    while (done < n) {
+        uint16_t ask = (uint16_t)(n - done < DEVICE_BURST_MAX ? n - done : DEVICE_BURST_MAX);
+        if (lane->dev->tx_checksum && (ask = prepare(lane, frames + done, ask)) == 0) {
+            done++, dropped++;
+            continue;
+        }
+        uint16_t got = rte_eth_tx_burst(lane->dev->id, (uint16_t)lane->index, frames + done, ask);
+        done += got;
         if (got < ask) {
             lane_count(&lane->counters.refused, 1);
             break;
         }
     }
     device_leave(lane->dev, lane->index);
-    lane_count(&lane->counters.sent, sent);
-    return sent;
+    lane_count(&lane->counters.sent, done - dropped);
+    return done;
 }
 
 /*
@@ -286,8 +294,7 @@ static void lane_frame_send(void *ctx, void *frame, uint16_t len, const struct n
         m->l3_len = offload->l3_bytes;
         m->l4_len = offload->l4_bytes;
         m->ol_flags |=
-            RTE_MBUF_F_TX_TCP_CKSUM |
-            (offload->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM);
+            RTE_MBUF_F_TX_TCP_CKSUM | (offload->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4);
     }
     CHECK(lane->pending_count < LANE_PENDING_MAX + DEVICE_BURST_MAX);
     lane->pending[lane->pending_count++] = m;
@@ -366,6 +373,7 @@ int lanes_create(struct device *dev, struct lane **lanes, void (*woken)(void *ct
         lanes[i] = lane;
         lane->dev = dev;
         lane->index = i;
+        lane->frame_bytes_max = dev->mtu_bytes + RTE_ETHER_HDR_LEN;
         lane->has_queue = i < dev->queues;
         lane->all = lanes;
         lane->woken = woken;

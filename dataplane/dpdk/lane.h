@@ -12,10 +12,10 @@
  *
  *      turn:  lane_receive -> net_burst ... net_flush -> lane_transmit -> lane_release
  *
- * Which lane owns a frame: with RSS the one that received a TCP segment; without, net_frame_core()
- * says, the same for both directions of a flow. ARP replies, neighbour advertisements and ICMP
- * errors that concern nobody in particular go to every lane, as references to one mbuf that nobody
- * writes to.
+ * Which lane owns a frame: net_frame_core() says, the same for both directions of a flow, whichever
+ * queue it came by. A device with RSS is set to the same rule (rss.h), so that frames arrive where
+ * they belong; what does not is handed over and counted. ARP replies and neighbour advertisements
+ * go to every lane, as references to one mbuf that nobody writes to.
  *
  * Bounds: a full `arrived` or `leaving` ring drops the frame and counts it (TCP repairs it); at
  * most LANE_PENDING_MAX frames wait to be sent, then frame_alloc refuses and net keeps the segment.
@@ -46,6 +46,10 @@ struct lane;
     X(dropped_arrived_full, "received frames dropped: ring of the owner full")       \
     X(dropped_leaving_full, "frames to send dropped: ring of the sending lane full") \
     X(dropped_segments, "received frames dropped: too many segments")                \
+    X(dropped_unprepared, "frames to send dropped: the device cannot fill them in")  \
+    X(segmented, "received frames of several segments, made one")                    \
+    X(oversized, "received frames longer than the MTU")                              \
+    X(checksum_verified, "received segments that the device vouched for")            \
     X(refused, "times that the device did not take all frames offered")              \
     X(alloc_failed, "times that no buffer to send was free")                         \
     X(held_out, "turns without polling: link about to go down")

@@ -127,7 +127,8 @@ static int open_all(struct server *server, char *error, size_t error_size)
     const struct config *c = &server->config;
     struct device_config device = {.name = c->dpdk_port, .mtu_bytes = (uint16_t)c->dpdk_mtu_bytes,
                                    .lanes = (uint16_t)server->port_core_count,
-                                   .interrupts = c->dpdk_idle == CONFIG_IDLE_SLEEP};
+                                   .interrupts = c->dpdk_idle == CONFIG_IDLE_SLEEP,
+                                   .offload = c->dpdk_offload};
     if (eal_start(c->dpdk_eal, device_memory_mb(&device), error, error_size))
         return -1;
     port.eal_up = true;
@@ -141,6 +142,32 @@ static int open_all(struct server *server, char *error, size_t error_size)
     return 0;
 }
 
+static const char *steering_text(const struct device *dev)
+{
+    if (dev->lanes == 1)
+        return "not needed";
+    if (!dev->rss)
+        return "in software";
+    return dev->queues == dev->lanes ? "by the device" : "by the device to its queues";
+}
+
+static const char *checksum_text(const struct device *dev)
+{
+    if (dev->rx_checksum && dev->tx_checksum)
+        return "by the device";
+    return dev->rx_checksum   ? "of received segments by the device"
+           : dev->tx_checksum ? "of sent segments by the device"
+                              : "in software";
+}
+
+static const char *idle_text(const struct config *c)
+{
+    if (c->dpdk_idle == CONFIG_IDLE_POLL)
+        return "polls";
+    return port.dev.rx_interrupts && port.stations[0].rx_fd >= 0 ? "sleeps until an interrupt"
+                                                                 : "sleeps in short pauses";
+}
+
 static void log_up(const struct config *c)
 {
     const uint8_t *mac = port.dev.mac.addr_bytes;
@@ -148,18 +175,11 @@ static void log_up(const struct config *c)
     struct net_addr first = address_of(&c->dpdk_addresses[0]);
     net_addr_format(&first, address, sizeof(address));
     LOG_INFO("DPDK port %s (%s, %02x:%02x:%02x:%02x:%02x:%02x, MTU %u) serves %s port %d on %u "
-             "core%s; steering %s, "
-             "checksums %s, idle %s",
+             "core%s; steering %s, checksums %s, idle %s",
              port.dev.name, port.dev.driver, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5],
              port.dev.mtu_bytes, address, c->client_port, port.dev.lanes,
-             port.dev.lanes == 1 ? "" : "s",
-             port.dev.lanes == 1 ? "not needed"
-             : port.dev.rss      ? "by the device"
-                                 : "in software",
-             port.dev.tx_checksum ? "by the device" : "in software",
-             c->dpdk_idle == CONFIG_IDLE_POLL                        ? "polls"
-             : port.dev.rx_interrupts && port.stations[0].rx_fd >= 0 ? "sleeps until an interrupt"
-                                                                     : "sleeps in short pauses");
+             port.dev.lanes == 1 ? "" : "s", steering_text(&port.dev), checksum_text(&port.dev),
+             idle_text(c));
 }
 
 static int port_start(struct server *server)

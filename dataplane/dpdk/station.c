@@ -240,7 +240,7 @@ int station_open(struct station *s, const struct net_config *config, char *error
 {
     struct net_config own = *config;
     own.core = s->index;
-    own.core_count = s->dev->lanes;
+    own.steering = s->dev->steering;
     own.checksum_offload = s->dev->tx_checksum;
     own.output = lane_output(s->lane);
     own.callbacks = callbacks;

@@ -77,7 +77,7 @@ ipv4_parse(struct net *net, const struct net_frame *frame, struct packet *p)
             h[0] >> 4 == 4 && (h[0] & 15) > 5 && total >= 4u * (h[0] & 15) && total <= room;
         return drop(valid ? &n->drop_ip_options : &n->drop_ip_header);
     }
-    if (!p->checksum_good && checksum_fold(checksum_header_v4(h)) != 0xffff)
+    if (checksum_fold(checksum_header_v4(h)) != 0xffff)
         return drop(&n->drop_checksum);
     if (load16(h + 6) & 0x3fff)
         return drop(&n->drop_ip_fragment);
@@ -186,8 +186,6 @@ ip_source(const struct packet *p, struct net_addr *addr)
 bool
 ip_checksum_ok(const struct packet *p)
 {
-    if (p->checksum_good)
-        return true;
     const uint8_t *from = p->l4;
     uint64_t sum = 0;
     if (LIKELY(p->protocol != PROTOCOL_ICMP)) {

@@ -56,7 +56,7 @@ struct packet {
     uint8_t protocol;
     uint8_t local; /* index of the destination in config.interfaces; PACKET_MULTICAST */
     bool ipv6;
-    bool checksum_good;
+    bool checksum_good; /* of a TCP segment, says the hardware */
 };
 #define PACKET_MULTICAST 0xff
 

@@ -94,6 +94,10 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
     uint16_t folded;
 
     net->counters.frames_out++;
+    if (!out->ipv6) {
+        uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));
+        memcpy(h + 10, &header, 2);
+    }
     if (net->config.checksum_offload && out->protocol == PROTOCOL_TCP) {
         struct net_offload offload = {NET_ETHERNET_BYTES, out->ipv6 ? 40 : 20,
                                       (uint8_t)(out->l4[12] >> 4 << 2), out->ipv6};
@@ -109,10 +113,6 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
     sum = checksum_add(sum, addresses, (size_t)(out->l4 - addresses) + out->l4_bytes);
     folded = (uint16_t)~checksum_fold(sum);
     memcpy(out->l4 + checksum_at, &folded, 2);
-    if (!out->ipv6) {
-        uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));
-        memcpy(h + 10, &header, 2);
-    }
     net->config.output.frame_send(net->config.output.ctx, out->frame, len, NULL);
 }
 

@@ -104,8 +104,8 @@ net_config_error(const struct net_config *c)
         return "times.rto_min_ms is above 1000 (RFC 6298 2.4)";
     if (c->times.delayed_ack_ms > 500)
         return "times.delayed_ack_ms is above 500 (RFC 9293 3.8.6.3)";
-    if (c->core_count > 1 && c->core >= c->core_count)
-        return "core is not below core_count";
+    if (c->steering.cores > 1 && (c->core >= c->steering.cores || c->steering.entries == 0))
+        return "core is not below steering.cores, or steering.entries is 0";
     if (!c->output.frame_alloc || !c->output.frame_send)
         return "no output";
     if (!f->on_data || !f->on_closed || !f->on_eof || !f->on_writable || !f->on_accept ||
@@ -266,7 +266,7 @@ segment_parse(struct net *net, const struct packet *p, struct segment *seg)
         net->counters.drop_tcp_header++;
         return false;
     }
-    if (!ip_checksum_ok(p)) {
+    if (!p->checksum_good && !ip_checksum_ok(p)) {
         net->counters.drop_checksum++;
         return false;
     }

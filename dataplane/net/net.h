@@ -128,12 +128,14 @@ struct net_frame {
     uint16_t flags; /* NET_FRAME_* */
 };
 enum {
-    NET_FRAME_CHECKSUM_GOOD = 1, /* hardware verified the IP header and TCP checksums: skip ours */
-    NET_FRAME_CHECKSUM_BAD = 2,  /* hardware found one wrong: dropped and counted */
+    NET_FRAME_CHECKSUM_GOOD = 1, /* hardware vouches for the TCP segment, if it is one: ours is
+                                  * skipped, and its checksum need not be right */
+    NET_FRAME_CHECKSUM_BAD = 2,  /* hardware found a checksum wrong: dropped and counted */
 };
 
-/** What the hardware has to fill in, when config.checksum_offload is set: the TCP field holds the
- *  pseudo-header sum (folded, not inverted), an IPv4 header checksum field holds 0. */
+/** What the hardware has to fill in, when config.checksum_offload is set: the TCP checksum, whose
+ *  field holds the pseudo-header sum (folded, not inverted). An IPv4 header is complete: to sum its
+ *  20 bytes costs no more than to ask for it. */
 struct net_offload {
     uint8_t l2_bytes, l3_bytes, l4_bytes;
     bool ipv6;
@@ -224,6 +226,17 @@ struct net_callbacks {
     void (*reference_drop)(void *ctx, void *holder);
 };
 
+/**
+ * How flows are spread over cores: by Toeplitz hash of source, destination and ports with
+ * NET_STEERING_KEY repeated, modulo entries, modulo cores. A port whose RSS has that key and a
+ * table of so many entries, entry i naming queue i % cores, delivers each frame to its core.
+ */
+struct net_steering {
+    unsigned cores, entries;
+};
+#define NET_STEERING_KEY 0x6d5a
+#define NET_STEERING_ENTRIES 128 /* where no table sets another number */
+
 /** Copied by net_create(). Zero-initialise, then fill in. */
 struct net_config {
     uint8_t mac[6];
@@ -237,11 +250,9 @@ struct net_config {
                          * it */
     uint64_t seed;      /* of port choice and jitter; need not be secret */
     bool checksum_offload;
-    /*
-     * Software steering: connections opened here get a local port that net_frame_core() maps to
-     * this core.
-     */
-    unsigned core, core_count; /* core_count 0 or 1: none */
+    /* Connections opened here get a local port that net_frame_core() maps to this core. */
+    unsigned core;
+    struct net_steering steering; /* cores 0 or 1: none */
     struct net_limits limits;
     struct net_times times;
     struct net_output output;
@@ -495,13 +506,12 @@ const struct net_counters *net_counters(const struct net *net);
 void net_usage(const struct net *net, struct net_usage *usage);
 
 /**
- * Which core a frame belongs to, for ports without RSS: a symmetric hash of addresses and ports (of
- * the quoted packet for ICMP errors).
+ * Which core a frame belongs to, by the addresses and ports of its flow (of the quoted packet for
+ * ICMP errors); the same for both directions.
  *
- * @return 0..core_count-1; NET_CORE_ALL: give it to every core (ARP and ND replies). Context: any;
- *         pure.
+ * @return 0..cores-1; NET_CORE_ALL: give it to every core (ARP and ND replies). Context: any; pure.
  */
-unsigned net_frame_core(const uint8_t *data, uint16_t len, unsigned core_count);
+unsigned net_frame_core(const uint8_t *data, uint16_t len, struct net_steering steering);
 #define NET_CORE_ALL UINT32_MAX
 
 /**

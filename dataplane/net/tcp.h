@@ -406,7 +406,7 @@ uint32_t sack_next(const struct net_conn *c, bool rescue, uint32_t *seq);
 /* steer.c */
 /** The core that net_frame_core() gives the frames of this connection to. */
 unsigned net_flow_core(const struct flow_key *key, const struct net_addr *local,
-                       unsigned core_count);
+                       struct net_steering steering);
 
 /* syncookie.c */
 /** Answer a SYN without keeping anything. */

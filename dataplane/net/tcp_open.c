@@ -254,15 +254,15 @@ tcp_syn_sent_input(struct net *net, struct net_conn *c, const struct segment *se
     }
 }
 
-/* RFC 6056 algorithm 1 with the steering of the port's software RSS. */
+/* RFC 6056 algorithm 1 with the port's steering. */
 static bool
 port_choose(struct net *net, struct flow_key *key, uint32_t *hash)
 {
     uint32_t first = (uint32_t)(net_random(net) % PORT_COUNT);
     for (uint32_t i = 0; i < PORT_COUNT; i++) {
         key->local_port = __builtin_bswap16((uint16_t)(PORT_FIRST + (first + i) % PORT_COUNT));
-        if (net->config.core_count > 1 &&
-            net_flow_core(key, &net->config.interfaces[key->local].addr, net->config.core_count) !=
+        if (net->config.steering.cores > 1 &&
+            net_flow_core(key, &net->config.interfaces[key->local].addr, net->config.steering) !=
                 net->config.core)
             continue;
         *hash = flow_key_hash(key, net->key_flow);

@@ -312,7 +312,7 @@ static void the_dpdk_port_takes_addresses_gateways_and_cpus(void **state)
     accepted(BASE "dpdk.enabled=true\ndpdk.eal=--vdev=net_tap0,iface=sengi0 --no-huge\n"
                   "dpdk.address=192.0.2.7/24, 2001:db8::7/64\ndpdk.gateway=192.0.2.1,fe80::1\n"
                   "dpdk.cores=2,4-6\ndpdk.mtu=1400\ndpdk.idle=sleep\ndpdk.port=net_tap0\n"
-                  "dpdk.rto.min=200\n",
+                  "dpdk.rto.min=200\ndpdk.offload=off\n",
              &c);
     assert_true(c.dpdk_enabled);
     assert_string_equal(c.dpdk_eal, "--vdev=net_tap0,iface=sengi0 --no-huge");
@@ -328,6 +328,7 @@ static void the_dpdk_port_takes_addresses_gateways_and_cpus(void **state)
     assert_int_equal(c.dpdk_cores.ids[1], 4);
     assert_int_equal(c.dpdk_cores.ids[3], 6);
     assert_int_equal(c.dpdk_idle, CONFIG_IDLE_SLEEP);
+    assert_int_equal(c.dpdk_offload, CONFIG_OFFLOAD_OFF);
     config_print_check(&c, &sink);
     said("T dpdk.address=192.0.2.7/24,2001:db8::7/64\n");
     said("T dpdk.gateway=192.0.2.1,fe80::1\n");
@@ -356,6 +357,7 @@ static void what_the_dpdk_port_cannot_use_is_refused(void **state)
     refused(BASE "dpdk.cores=3-1\n", "write different CPUs");
     refused(BASE "dpdk.cores=0-64\n", "at most 64");
     refused(BASE "dpdk.rto.min=0\n", "dpdk.rto.min");
+    refused(BASE "dpdk.offload=yes\n", "dpdk.offload=yes: write one of auto|on|off");
     refused(BASE "dpdk.idle=doze\n", "dpdk.idle=doze: write one of poll|sleep");
     refused("clientPort=0\ndataDir=/d\ndpdk.enabled=true\ndpdk.address=1.2.3.4/8\n",
             "clientPort=0");

@@ -81,7 +81,8 @@ static void lane_hand(struct lane *lane, unsigned to, struct blob *b)
 
 static void lane_steer(struct lane *lane, struct blob *b)
 {
-    unsigned owner = net_frame_core(b->data, b->len, lane->lanes);
+    unsigned owner = net_frame_core(
+        b->data, b->len, (struct net_steering){lane->lanes, NET_STEERING_ENTRIES});
     if (owner == NET_CORE_ALL) {
         for (unsigned to = 0; to < lane->lanes; to++)
             if (to != lane->index)

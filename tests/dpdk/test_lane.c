@@ -24,6 +24,7 @@
 #define FRAME_BYTES 60
 
 static struct device dev;
+static const struct net_steering steering = {LANES, NET_STEERING_ENTRIES};
 static struct lane *lanes[LANES];
 static unsigned woken[LANES];
 
@@ -84,7 +85,7 @@ static uint16_t port_for(unsigned lane)
     uint8_t frame[FRAME_BYTES];
     for (uint16_t port = 40000;; port++) {
         segment(frame, port, 0);
-        if (net_frame_core(frame, FRAME_BYTES, LANES) == lane)
+        if (net_frame_core(frame, FRAME_BYTES, steering) == lane)
             return port;
     }
 }
@@ -204,6 +205,28 @@ static void a_chained_frame_arrives_in_one_piece(void **state)
     assert_int_equal(lane_receive(lanes[0], &frames), 1);
     assert_int_equal(frames[0].len, FRAME_BYTES);
     assert_memory_equal(frames[0].data, frame, FRAME_BYTES);
+    assert_int_equal(COUNTER(0, segmented), 1);
+    assert_int_equal(COUNTER(0, oversized) + COUNTER(0, dropped_segments), 0);
+}
+
+/* A buffer has room for more than the MTU; a device that fills it is noticed, and served. */
+static void a_frame_longer_than_the_mtu_is_counted(void **state)
+{
+    (void)state;
+    uint8_t frame[FRAME_BYTES];
+    struct net_frame *frames;
+    segment(frame, port_for(0), 7);
+    for (unsigned more = 0; more <= 1; more++) {
+        struct rte_mbuf *m = mbuf_of(frame);
+        memset(rte_pktmbuf_append(m, (uint16_t)(1514 + more - FRAME_BYTES)), 0,
+               1514 + more - FRAME_BYTES);
+        assert_int_equal(rte_eth_tx_burst(dev.id, 0, &m, 1), 1);
+        assert_int_equal(lane_receive(lanes[0], &frames), 1);
+        assert_int_equal(frames[0].len, 1514 + more);
+        assert_int_equal(COUNTER(0, oversized), more);
+        lane_release(lanes[0]);
+    }
+    assert_int_equal(COUNTER(0, segmented), 0);
 }
 
 static void a_full_ring_to_another_lane_drops_and_counts(void **state)
@@ -298,6 +321,7 @@ int main(void)
         TEST(a_frame_reaches_the_lane_that_owns_its_flow_whichever_queue_it_came_by),
         TEST(an_arp_reply_reaches_every_lane),
         TEST(a_chained_frame_arrives_in_one_piece),
+        TEST(a_frame_longer_than_the_mtu_is_counted),
         TEST(a_full_ring_to_another_lane_drops_and_counts),
         TEST(frames_that_the_device_refuses_are_kept_in_order),
         TEST(with_the_link_down_refused_frames_are_dropped),
