@@ -102,5 +102,12 @@ def idle(server, checks):
     checks.check(share < IDLE_CPU_SHARE_MAX, 'an idle server uses %.1f %% of a CPU' % (share * 100))
 
 
+def kernel_found_no_wrong_checksum(checks):
+    """The kernel verifies every segment that comes by a tap, and counts by namespace."""
+    with open('/proc/net/snmp') as f:
+        names, values = [line.split() for line in f if line.startswith('Tcp:')]
+    checks.equal(values[names.index('InCsumErrors')], '0', 'segments whose checksum the kernel found wrong')
+
+
 def clean_up():
     shutil.rmtree('/var/run/dpdk/' + prefix(), ignore_errors=True)
