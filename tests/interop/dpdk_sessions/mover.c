@@ -5,8 +5,8 @@
  *
  * Usage: mover host:port. Each line of its input is the host:port to go to next. It says
  * "connected HOST" at each connection and "event TYPE PATH" for each event; it sets data, exists
- * and child watches at the start and after each of their events. It ends when its input does; the
- * last line is "session SAME" if the session never changed.
+ * and child watches at the start and after each of their events, and says "watch 0 PATH" when one
+ * is set. It ends when its input does; the last line is "session SAME" if the session never changed.
  */
 #include <arpa/inet.h>
 #include <stdint.h>
@@ -18,31 +18,35 @@
 static int64_t first_session;
 static int same = 1;
 
-static void data_done(int rc, const char *value, int n, const struct Stat *stat, const void *data)
-{
-    (void)rc, (void)value, (void)n, (void)stat, (void)data;
-}
-
-static void stat_done(int rc, const struct Stat *stat, const void *data)
-{
-    (void)rc, (void)stat, (void)data;
-}
-
-static void names_done(int rc, const struct String_vector *names, const void *data)
-{
-    (void)rc, (void)names, (void)data;
-}
-
 static void watcher(zhandle_t *zh, int type, int state, const char *path, void *ctx);
 
-/* What /move/KIND is watched by, KIND being its name's first letter. */
+static void data_done(int rc, const char *value, int n, const struct Stat *stat, const void *path)
+{
+    (void)value, (void)n, (void)stat;
+    printf("watch %d %s\n", rc, (const char *)path);
+}
+
+static void stat_done(int rc, const struct Stat *stat, const void *path)
+{
+    (void)stat;
+    printf("watch %d %s\n", rc == ZNONODE ? ZOK : rc, (const char *)path);
+}
+
+static void names_done(int rc, const struct String_vector *names, const void *path)
+{
+    (void)names;
+    printf("watch %d %s\n", rc, (const char *)path);
+}
+
+/* What /move/KIND is watched by. */
 static void watch(zhandle_t *zh, const char *path)
 {
-    switch (path[strlen("/move/")]) {
-    case 'd': (void)zoo_awget(zh, path, watcher, NULL, data_done, NULL); break;
-    case 'e': (void)zoo_awexists(zh, path, watcher, NULL, stat_done, NULL); break;
-    default: (void)zoo_awget_children(zh, path, watcher, NULL, names_done, NULL); break;
-    }
+    if (strcmp(path, "/move/data") == 0)
+        (void)zoo_awget(zh, path, watcher, NULL, data_done, "/move/data");
+    else if (strcmp(path, "/move/exists") == 0)
+        (void)zoo_awexists(zh, path, watcher, NULL, stat_done, "/move/exists");
+    else
+        (void)zoo_awget_children(zh, path, watcher, NULL, names_done, "/move/children");
 }
 
 static void say_host(zhandle_t *zh)
