@@ -22,7 +22,7 @@ ip_local(const struct net *net, const struct net_addr *addr)
     return -1;
 }
 
-/* As ip_local(), of four bytes; every frame asks twice. 0.0.0.0 stands for "not IPv4" in local_v4,
+/* As ip_local(), of four bytes; every frame asks. 0.0.0.0 stands for "not IPv4" in local_v4,
  * and is nobody's. */
 static inline int
 local_v4(const struct net *net, const uint8_t *addr)
@@ -51,15 +51,16 @@ drop(uint64_t *counter)
 }
 
 /*
- * RFC 1122 3.2.1.3, 4.2.3.10: no segment comes from a broadcast, multicast, loopback or null
- * address, or from us.
+ * RFC 1122 3.2.1.3, 4.2.3.10: no packet comes from a broadcast, multicast, loopback or null
+ * address, or from us. The last is looked at by TCP itself, where a segment belongs to nothing: of
+ * connections, the first segment was.
  */
 static bool
-source_ok_v4(const struct net *net, const uint8_t *source)
+source_ok_v4(const struct net *net, const uint8_t *source, uint8_t protocol)
 {
     if (source[0] == 0 || source[0] == 127 || source[0] >= 224)
         return false;
-    return local_v4(net, source) < 0;
+    return LIKELY(protocol == PROTOCOL_TCP) || local_v4(net, source) < 0;
 }
 
 static bool
@@ -84,7 +85,7 @@ ipv4_parse(struct net *net, const struct net_frame *frame, struct packet *p)
     int local = local_v4(net, h + 16);
     if (local < 0 || (frame->data[0] & 1))
         return drop(&n->drop_not_ours);
-    if (!source_ok_v4(net, h + 12))
+    if (!source_ok_v4(net, h + 12, h[9]))
         return drop(&n->drop_ip_source);
     p->l4 = h + IPV4_HEADER_BYTES;
     p->l4_bytes = (uint16_t)(total - IPV4_HEADER_BYTES);
@@ -120,7 +121,8 @@ source_ok_v6(const struct net *net, const struct packet *p)
     static const uint8_t zero[15];
     struct net_addr addr;
     memcpy(addr.bytes, p->addresses, 16);
-    if (addr.bytes[0] == 0xff || net_addr_is_v4(&addr) || ip_local(net, &addr) >= 0)
+    if (addr.bytes[0] == 0xff || net_addr_is_v4(&addr) ||
+        (p->protocol != PROTOCOL_TCP && ip_local(net, &addr) >= 0))
         return false;
     /* The unspecified address is right in duplicate address detection only (RFC 4861 4.3). */
     if (memcmp(addr.bytes, zero, 15) == 0)

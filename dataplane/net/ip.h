@@ -36,8 +36,8 @@ load32(const uint8_t *p)
 static inline void
 store16(uint8_t *p, uint16_t v)
 {
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
+    v = __builtin_bswap16(v);
+    memcpy(p, &v, 2);
 }
 
 static inline void

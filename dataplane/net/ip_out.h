@@ -25,7 +25,7 @@ struct ip_out {
     void *frame;
     uint8_t *start; /* Ethernet header */
     uint8_t *l4;
-    uint16_t l4_bytes;
+    uint16_t bytes, l4_bytes;
     uint8_t protocol;
     bool ipv6;
 };
@@ -68,18 +68,25 @@ ip_begin(struct net *net, struct ip_out *out, const uint8_t *mac, unsigned local
     out->ipv6 = net->local_v4[local] == 0;
     out->protocol = protocol;
     out->l4_bytes = (uint16_t)l4_bytes;
-    unsigned l3 = out->ipv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
-    uint16_t bytes = (uint16_t)(NET_ETHERNET_BYTES + l3 + l4_bytes);
-    out->start = net->config.output.frame_alloc(net->config.output.ctx, bytes, &out->frame);
-    if (UNLIKELY(!out->start)) {
+    unsigned l3_bytes = out->ipv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
+    out->bytes = (uint16_t)(NET_ETHERNET_BYTES + l3_bytes + l4_bytes);
+    void *frame; /* not out->frame: *out is the compiler's alone */
+    uint8_t *p = net->config.output.frame_alloc(net->config.output.ctx, out->bytes, &frame);
+    if (UNLIKELY(!p)) {
         net->counters.frame_alloc_failed++;
         return false;
     }
-    memcpy(out->start, mac, 6);
-    memcpy(out->start + 6, net->config.mac, 6);
-    store16(out->start + 12, out->ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-    uint8_t *h = out->start + NET_ETHERNET_BYTES;
-    out->l4 = out->ipv6 ? ipv6_write(h, source, remote, out) : ipv4_write(h, source, remote, out);
+    out->frame = frame;
+    out->start = p;
+    memcpy(p, mac, 6);
+    memcpy(p + 6, net->config.mac, 6);
+    if (LIKELY(!out->ipv6)) {
+        store16(p + 12, ETHERTYPE_IPV4);
+        out->l4 = ipv4_write(p + NET_ETHERNET_BYTES, source, remote, out);
+    } else {
+        store16(p + 12, ETHERTYPE_IPV6);
+        out->l4 = ipv6_write(p + NET_ETHERNET_BYTES, source, remote, out);
+    }
     return true;
 }
 
@@ -87,14 +94,13 @@ ip_begin(struct net *net, struct ip_out *out, const uint8_t *mac, unsigned local
 static inline void
 ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
 {
-    uint8_t *h = out->start + NET_ETHERNET_BYTES;
-    const uint8_t *addresses = h + (out->ipv6 ? 8 : 12);
-    uint16_t len = (uint16_t)(out->l4 + out->l4_bytes - out->start);
+    const uint8_t *addresses = out->l4 - (out->ipv6 ? 32 : 8);
     uint64_t sum = checksum_pseudo(out->protocol, out->l4_bytes);
     uint16_t folded;
 
     net->counters.frames_out++;
-    if (!out->ipv6) {
+    if (LIKELY(!out->ipv6)) {
+        uint8_t *h = out->l4 - IPV4_HEADER_BYTES;
         uint16_t header = (uint16_t)~checksum_fold(checksum_header_v4(h));
         memcpy(h + 10, &header, 2);
     }
@@ -103,7 +109,7 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
                                       (uint8_t)(out->l4[12] >> 4 << 2), out->ipv6};
         folded = checksum_fold(checksum_add(sum, addresses, (size_t)(out->l4 - addresses)));
         memcpy(out->l4 + checksum_at, &folded, 2);
-        net->config.output.frame_send(net->config.output.ctx, out->frame, len, &offload);
+        net->config.output.frame_send(net->config.output.ctx, out->frame, out->bytes, &offload);
         return;
     }
     if (out->protocol == PROTOCOL_ICMP) {
@@ -113,7 +119,7 @@ ip_send(struct net *net, struct ip_out *out, unsigned checksum_at)
     sum = checksum_add(sum, addresses, (size_t)(out->l4 - addresses) + out->l4_bytes);
     folded = (uint16_t)~checksum_fold(sum);
     memcpy(out->l4 + checksum_at, &folded, 2);
-    net->config.output.frame_send(net->config.output.ctx, out->frame, len, NULL);
+    net->config.output.frame_send(net->config.output.ctx, out->frame, out->bytes, NULL);
 }
 
 #endif

@@ -257,7 +257,8 @@ unsigned tcp_sack_bytes(const struct net_conn *c);
 static inline unsigned
 tcp_options_bytes(const struct net_conn *c)
 {
-    unsigned bytes = c->flags & F_TS ? 12 : 0;
+    _Static_assert(F_TS == 1, "a factor");
+    unsigned bytes = (c->flags & F_TS) * 12;
     return LIKELY(!c->extra) ? bytes : bytes + tcp_sack_bytes(c);
 }
 
@@ -306,6 +307,8 @@ void tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment
 /** Bytes that begin at rcv_nxt and fit the window, and the FIN after them. */
 void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
                           bool fin);
+/** As tcp_receive_in_order() of data on an undisturbed connection; see predicted(). */
+void tcp_receive_predicted(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n);
 /** Payload and FIN of an acceptable segment. */
 void tcp_receive(struct net *net, struct net_conn *c, const struct segment *seg);
 /** Deliver what net_resume() asked for. */

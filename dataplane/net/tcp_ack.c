@@ -72,6 +72,15 @@ tcp_rto_ms(const struct net *net, const struct net_conn *c)
     return rto < times->rto_max_ms ? (uint32_t)rto : times->rto_max_ms;
 }
 
+/* RFC 7323 4: by the timestamp that comes back. */
+static inline void
+rtt_echoed(const struct net *net, struct net_conn *c, const struct segment *seg)
+{
+    int32_t ms = (int32_t)(tcp_timestamp(net, c) - seg->tsecr);
+    if (LIKELY(seg->tsecr && ms >= 0 && ms < 60000))
+        tcp_rtt_sample(c, ms ? (uint32_t)ms * 1000 : 500);
+}
+
 static void
 rtt_measure(struct net *net, struct net_conn *c, const struct segment *seg)
 {
@@ -80,10 +89,8 @@ rtt_measure(struct net *net, struct net_conn *c, const struct segment *seg)
             tcp_rtt_sample(c, (uint32_t)net->now_us - c->rtt_start_us);
             c->flags &= ~F_RTT;
         }
-    } else if ((c->flags & F_TS) && seg->has_ts && seg->tsecr) {
-        int32_t ms = (int32_t)(tcp_timestamp(net, c) - seg->tsecr);
-        if (ms >= 0 && ms < 60000)
-            tcp_rtt_sample(c, ms ? (uint32_t)ms * 1000 : 500);
+    } else if ((c->flags & F_TS) && seg->has_ts) {
+        rtt_echoed(net, c, seg);
     }
 }
 
@@ -255,10 +262,10 @@ ack_new(struct net *net, struct net_conn *c, const struct segment *seg, bool dsa
 void
 tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg)
 {
-    rtt_measure(net, c, seg);
-    c->backoff = 0;
+    rtt_echoed(net, c, seg);
     c->snd_una = seg->ack;
     tcp_queue_trim(net, c, seg->ack);
+    c->backoff = 0;
     c->rtx = RTX_NONE; /* RFC 6298 5.3: restart */
     if (c->snd_una != c->snd_nxt)
         tcp_rearm(net, c);

@@ -9,6 +9,7 @@
  * SHOULD drop); URG is ignored.
  */
 #include "dataplane/net/instance.h"
+#include "dataplane/net/ip.h"
 
 /* RFC 5961 3.2: exactly the next byte resets, elsewhere in the window is challenged. */
 static void
@@ -87,12 +88,13 @@ predicted(const struct net_conn *c, const struct segment *seg)
     const uint32_t unusual = F_RTT | F_RECOVERY | F_LOSS | F_PROBED | F_PAUSED | F_WANT_WRITABLE |
                              F_FIN_QUEUED | F_CWND_LIMITED;
     const uint32_t usual = F_TS | F_ACCEPTED;
-    return c->state == TCP_ESTABLISHED && (c->flags & (usual | unusual)) == usual &&
-           (seg->flags & ~TCP_PSH) == TCP_ACK && seg->seq == c->rcv_nxt &&
+    return c->state == TCP_ESTABLISHED && c->dupacks == 0 && !c->extra &&
+           (c->flags & (usual | unusual)) == usual && (seg->flags & ~TCP_PSH) == TCP_ACK &&
+           seg->has_ts && seg->sack_count == 0 && seg->seq == c->rcv_nxt &&
            (seg->bytes | (seg->ack ^ c->snd_una)) &&
            seq_upto(seg->seq + seg->bytes, c->rcv_adv) && c->tx_end == c->snd_nxt &&
-           seg->ack - c->snd_una <= c->snd_nxt - c->snd_una && seg->has_ts &&
-           seq_upto(c->ts_recent, seg->tsval) && !c->extra && !c->dupacks && !seg->sack_count;
+           seg->ack - c->snd_una <= c->snd_nxt - c->snd_una &&
+           seq_upto(c->ts_recent, seg->tsval);
 }
 
 static void
@@ -111,16 +113,12 @@ predicted_input(struct net *net, struct net_conn *c, const struct segment *seg)
     if (seg->ack != c->snd_una)
         tcp_ack_predicted(net, c, seg);
     if (LIKELY(seg->bytes != 0))
-        tcp_receive_in_order(net, c, seg->payload, seg->bytes, false);
+        tcp_receive_predicted(net, c, seg->payload, seg->bytes);
 }
 
 static void
 segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
 {
-    if (LIKELY(predicted(c, seg))) {
-        predicted_input(net, c, seg);
-        return;
-    }
     if (UNLIKELY(seg->flags & TCP_RST)) {
         reset_input(net, c, seg);
         return;
@@ -159,18 +157,38 @@ segment_input(struct net *net, struct net_conn *c, const struct segment *seg)
         tcp_receive(net, c, seg);
 }
 
+/* A segment of no connection. */
+static void
+stray_input(struct net *net, const struct segment *seg)
+{
+    if (UNLIKELY(ip_local(net, (const struct net_addr *)seg->key.remote) >= 0)) {
+        net->counters.drop_ip_source++;
+    } else if (tcp_is_listening(net, seg->key.local_port)) {
+        tcp_listen_input(net, seg);
+    } else {
+        net->counters.drop_no_port++;
+        tcp_refuse(net, seg);
+    }
+}
+
+/* The connection that was fetched for the segment is its own, and still is one. */
+static inline bool
+likely_right(const struct net *net, const struct segment *seg)
+{
+    if (UNLIKELY(seg->likely == FLOW_NONE))
+        return false;
+    const struct net_conn *c = &net->conns[seg->likely];
+    return flow_key_equal(&c->key, &seg->key) && c->state != TCP_CLOSED;
+}
+
 void
 tcp_input(struct net *net, const struct segment *seg)
 {
-    uint32_t id = net_find(net, &seg->key, seg->hash);
-
+    uint32_t id = seg->likely;
+    if (UNLIKELY(!likely_right(net, seg)))
+        id = net_find(net, &seg->key, seg->hash);
     if (UNLIKELY(id == FLOW_NONE)) {
-        if (tcp_is_listening(net, seg->key.local_port)) {
-            tcp_listen_input(net, seg);
-        } else {
-            net->counters.drop_no_port++;
-            tcp_refuse(net, seg);
-        }
+        stray_input(net, seg);
         return;
     }
     if (UNLIKELY(id & FLOW_TIME_WAIT)) {
@@ -182,7 +200,9 @@ tcp_input(struct net *net, const struct segment *seg)
         c->last_rx_ms = net->now_ms;
         c->probes = 0;
     }
-    if (UNLIKELY(c->state == TCP_SYN_SENT))
+    if (LIKELY(predicted(c, seg)))
+        predicted_input(net, c, seg);
+    else if (UNLIKELY(c->state == TCP_SYN_SENT))
         tcp_syn_sent_input(net, c, seg);
     else
         segment_input(net, c, seg);

@@ -196,10 +196,20 @@ tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto)
     }
 }
 
+static inline const uint8_t *
+chunk_bytes(const struct chunk *k)
+{
+    return UNLIKELY(chunk_reference(k)) ? k->reference.bytes : k->data;
+}
+
 static void
 queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
 {
-    struct chunk *head = c->tx_head, *k = head->next ? c->tx_cursor : NULL;
+    struct chunk *head = c->tx_head, *k = c->tx_cursor;
+    if (LIKELY(!head->next)) {
+        memcpy(out, chunk_bytes(head) + (seq - head->seq), n);
+        return;
+    }
     if (!k || seq_before(seq, k->seq))
         k = head;
     while (n) {
@@ -208,13 +218,12 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
         uint32_t at = seq - k->seq, part = k->end - at;
         if (part > n)
             part = n;
-        memcpy(out, (UNLIKELY(chunk_reference(k)) ? k->reference.bytes : k->data) + at, part);
+        memcpy(out, chunk_bytes(k) + at, part);
         out += part;
         seq += part;
         n -= part;
     }
-    if (head->next)
-        c->tx_cursor = k;
+    c->tx_cursor = k;
 }
 
 /* ---- one segment ---- */

@@ -85,14 +85,16 @@ uint32_t
 tcp_window_edge(const struct net *net, const struct net_conn *c)
 {
     uint32_t window = net->config.limits.rx_window_bytes;
+    /* RFC 9293 3.8.6.2.2: no silly windows; RFC 7323 2.4: never back. */
+    uint32_t half = window / 2, step = c->mss < half ? c->mss : half;
+    int32_t more = (int32_t)(window - (c->rcv_adv - c->rcv_nxt)); /* at most */
+    if (LIKELY(more < (int32_t)step))
+        return c->rcv_adv;
     uint32_t unread = c->extra ? c->extra->unread_bytes : 0;
     window = unread < window ? window - unread : 0;
     if (window > 65535u << c->rcv_wscale)
         window = 65535u << c->rcv_wscale;
     uint32_t edge = c->rcv_nxt + window;
-    /* RFC 9293 3.8.6.2.2: no silly windows; RFC 7323 2.4: never back. */
-    uint32_t half = net->config.limits.rx_window_bytes / 2;
-    uint32_t step = c->mss < half ? c->mss : half;
     if (!seq_before(c->rcv_adv, edge) || edge - c->rcv_adv < step)
         return c->rcv_adv;
     return edge;
@@ -131,7 +133,7 @@ unread_append(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_
 /*
  * Next bytes of the stream. @return false: not all of them were taken, or the connection is gone.
  */
-static bool
+static inline __attribute__((always_inline)) bool
 deliver(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
 {
     uint32_t taken = 0;
@@ -313,7 +315,26 @@ receive_ahead(struct net *net, struct net_conn *c, const struct segment *seg, ui
     tcp_send_ack(net, c); /* RFC 5681 4.2: at once, each time */
 }
 
-void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
+static inline void
+ack_owe(struct net *net, struct net_conn *c)
+{
+    c->flags |= F_ACK_DELAYED;
+    if (c->rcv_nxt - c->last_ack >= 2u * c->mss)
+        c->flags |= F_ACK_NOW; /* RFC 5681 4.2: every second full segment */
+    tcp_dirty(net, c);
+}
+
+void
+tcp_receive_predicted(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n)
+{
+    if (LIKELY(deliver(net, c, bytes, n)))
+        ack_owe(net, c);
+    else if (c->state != TCP_CLOSED)
+        tcp_dirty(net, c);
+}
+
+void
+tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *bytes, uint32_t n,
                           bool fin)
 {
     bool hole = c->extra && (c->extra->ooo || c->extra->fin_known);
@@ -333,10 +354,7 @@ void tcp_receive_in_order(struct net *net, struct net_conn *c, const uint8_t *by
             c->extra->fin_known = false;
         tcp_extra_trim(net, c);
     }
-    c->flags |= F_ACK_DELAYED;
-    if (c->rcv_nxt - c->last_ack >= 2u * c->mss)
-        c->flags |= F_ACK_NOW; /* RFC 5681 4.2: every second full segment */
-    tcp_dirty(net, c);
+    ack_owe(net, c);
     if (UNLIKELY(fin))
         fin_receive(net, c);
 }

@@ -74,7 +74,6 @@ malformed_frames_are_dropped_and_counted_by_reason(void **state)
         {"source 127", 26, 127, true, C(drop_ip_source)},
         {"source multicast", 26, 224, true, C(drop_ip_source)},
         {"source 0", 26, 0, true, C(drop_ip_source)},
-        {"source is ours", 29, 1, true, C(drop_ip_source)},
         {"other destination", 33, 9, true, C(drop_not_ours)},
         {"TCP checksum", 50, 1, false, C(drop_checksum)},
         {"data offset 4", 46, 0x40, false, C(drop_tcp_header)},
@@ -95,6 +94,46 @@ malformed_frames_are_dropped_and_counted_by_reason(void **state)
         if (h.out_count || total_drops(&h) != 1 ||
             *(const uint64_t *)((const char *)n + cases[i].counter) != 1)
             fail_msg("%s: not dropped under its name", cases[i].what);
+        rig_close(&h);
+    }
+}
+
+/* A SYN from one of our addresses to fd::1, as IPv6. */
+static struct rig_frame
+own_syn6(void)
+{
+    struct rig_frame f = {calloc(1, 74), 74};
+    memcpy(f.data, "\2\0\0\0\0\1\2\0\0\0\0\2\x86\xdd\x60", 15);
+    store16(f.data + 18, 20);
+    f.data[20] = 6;
+    f.data[21] = 64;
+    f.data[22] = f.data[38] = 0xfd;
+    f.data[37] = f.data[53] = 1;
+    store16(f.data + 54, PEER_PORT);
+    store16(f.data + 56, RIG_PORT);
+    store16(f.data + 66, 0x5002);
+    uint64_t sum = checksum_pseudo(6, 20);
+    uint16_t v = (uint16_t)~checksum_fold(checksum_add(sum, f.data + 22, 52));
+    memcpy(f.data + 70, &v, 2);
+    return f;
+}
+
+/* RFC 1122 4.2.3.10: whichever port it is for, nobody of our name is answered. */
+static void
+segments_from_our_own_address_are_dropped(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct rig_host h = {0};
+        struct peer_segment s = {.seq = 5, .flags = TCP_SYN, .wnd = 100, .source_host = 1,
+                                 .destination_port = i ? 999 : 0};
+        open_default(&h);
+        struct rig_frame f = i < 2 ? peer_write(&s) : own_syn6();
+        give(&h, f.data, f.len);
+        free(f.data);
+        assert_int_equal(h.out_count, 0);
+        assert_int_equal(net_counters(h.net)->drop_ip_source, 1);
+        assert_int_equal(total_drops(&h), 1);
         rig_close(&h);
     }
 }
@@ -561,6 +600,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_frames_are_dropped_and_counted_by_reason),
+        cmocka_unit_test(segments_from_our_own_address_are_dropped),
         cmocka_unit_test(the_null_address_is_not_ours),
         cmocka_unit_test(truncation_at_every_byte_is_survived),
         cmocka_unit_test(every_option_length_is_survived),
