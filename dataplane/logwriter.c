@@ -91,6 +91,7 @@ static void *logwriter_run(void *arg)
         bool pushed = ring_push(&w->done, batch);
         CHECK(pushed);
         waker_wake(w->config.done_waker);
+        txnlog_ahead(w->log);
     }
     w->close_error = txnlog_close(w->log);
     return NULL;

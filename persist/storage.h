@@ -55,6 +55,9 @@ const char *persist_error_text(int code);
 /** Bytes of a path, with its end. Longer ones are refused with PERSIST_EREFUSED. */
 #define STORAGE_PATH_BYTES_MAX 4096
 
+/** What a write past the cache is aligned to: no device has larger sectors. */
+#define STORAGE_BLOCK_BYTES 4096
+
 enum storage_mode {
     STORAGE_READ,   /* existing file */
     STORAGE_WRITE,  /* existing file, read and write */
@@ -73,6 +76,13 @@ struct storage_ops {
     int64_t (*pwrite)(void *ctx, int file, const void *data, size_t size, uint64_t offset);
     /** Make [offset, offset + size) exist and read as zeros where nothing was written. */
     int (*preallocate)(void *ctx, int file, uint64_t offset, uint64_t size);
+    /**
+     * Put zeros on the device in [offset, offset + size), preallocated and never written, so that a
+     * later sync() of what is written there has only data to transfer: of bytes that were only
+     * promised, the file system must note that they are there. Multiples of STORAGE_BLOCK_BYTES.
+     * PERSIST_EREFUSED: this backend cannot.
+     */
+    int (*fill)(void *ctx, int file, uint64_t offset, uint64_t size);
     /** fdatasync: data and size are durable when it returns 0. */
     int (*sync)(void *ctx, int file);
     /**

@@ -21,6 +21,9 @@
  * page written is a new one that the kernel (and below a virtual machine its host) has to find.
  */
 #define FORGET_BYTES (1u << 20)
+/* Zeros are put down in steps of FILL_BYTES when less than FILL_LOW_BYTES of them are ahead. */
+#define FILL_BYTES (4u << 20)
+#define FILL_LOW_BYTES (1u << 20)
 #define RECORD_OVERHEAD (TXNLOG_RECORD_HEAD + TXNLOG_RECORD_TAIL)
 
 struct txnlog {
@@ -36,6 +39,8 @@ struct txnlog {
     uint64_t durable_offset; /* acknowledged up to here */
     uint64_t flushed;        /* synced up to here; ahead of durable_offset after a new file only */
     uint64_t forgotten;      /* not in memory up to here; <= flushed */
+    uint64_t filled;         /* zeros on the device from the tail's block up to here; 0: none */
+    bool fill_refused;
     uint64_t allocated;      /* size of the file; tail <= allocated but when preallocation fails */
 
     /* durable_zxid <= appended_zxid */
@@ -209,12 +214,25 @@ static int file_begin(struct txnlog *log, zxid_t first_zxid, zxid_t last_zxid, c
     return rc;
 }
 
+/* Of a block that is on the device the kernel would read the rest, if only its front was written.
+ * The rest is zeros: the block that the batch ends in is written whole. */
+static int cover_last_block(struct txnlog *log, size_t size)
+{
+    static const uint8_t zeros[STORAGE_BLOCK_BYTES];
+    uint64_t end = log->tail + size, block = end / sizeof zeros * sizeof zeros;
+    if (block < log->tail || block == end || block + sizeof zeros > log->filled)
+        return PERSIST_OK;
+    return storage_write(log->s, log->file, zeros, sizeof zeros, block);
+}
+
 static int file_continue(struct txnlog *log, zxid_t last_zxid, const uint8_t *batch, size_t size)
 {
     struct acknowledged_claim claim = claim_of(log, log->tail + size, last_zxid, false);
     int rc = grow(log, size);
     if (!rc)
         rc = acknowledged_before(&log->companion, &claim);
+    if (!rc)
+        rc = cover_last_block(log, size);
     return rc ? rc : storage_write(log->s, log->file, batch, size, log->tail);
 }
 
@@ -258,6 +276,7 @@ static int file_end(struct txnlog *log)
     log->rolled_bytes += log->tail;
     log->file = -1;
     log->tail = log->durable_offset = log->flushed = log->forgotten = log->allocated = 0;
+    log->filled = 0;
     return PERSIST_OK;
 }
 
@@ -292,6 +311,26 @@ int txnlog_sync(struct txnlog *log)
         return file_end(log);
     txnlog_check(log);
     return PERSIST_OK;
+}
+
+void txnlog_ahead(struct txnlog *log)
+{
+    uint64_t unit = log->options.preallocate_bytes;
+    if (log->failure || log->file < 0 || log->fill_refused || unit == 0 ||
+        log->filled >= log->tail + FILL_LOW_BYTES || grow(log, unit < FILL_BYTES ? unit : FILL_BYTES))
+        return;
+    uint64_t block = STORAGE_BLOCK_BYTES;
+    uint64_t from = (log->tail + block - 1) / block * block;
+    from = log->filled > from ? log->filled : from;
+    uint64_t end = from + FILL_BYTES;
+    end = end < log->allocated ? end : log->allocated / block * block;
+    if (end <= from)
+        return;
+    int rc = log->s.ops->fill(log->s.ctx, log->file, from, end - from);
+    if (!rc)
+        log->filled = end;
+    else if (rc != PERSIST_ENOSPC)
+        log->fill_refused = true;
 }
 
 int txnlog_roll(struct txnlog *log)

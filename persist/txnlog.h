@@ -7,8 +7,8 @@
  *                ^crc, len         ^'B'
  *                laid out by the caller exactly as on disk, sealed in place, one pwrite
  *
- *      log.1f  | header 16 | record | record | record | 0 0 0 0 0 0 ... |
- *                                             ^tail      ^preallocated end
+ *      log.1f  | header 16 | record | record | record | 0 0 0 0 0 0 . . . . |
+ *                                             ^tail      ^filled   ^preallocated end
  *
  * Is: group commit on one thread: append, sync, append, sync. Is not: a queue, a thread, a reader
  * (recover.h), a judge of what a txn says.
@@ -89,6 +89,13 @@ int txnlog_append(struct txnlog *log, zxid_t first_zxid, zxid_t last_zxid, const
  * @return 0; a storage error, final; PERSIST_EFAILED. With nothing new it returns 0 at once.
  */
 int txnlog_sync(struct txnlog *log);
+
+/**
+ * Make ready for appends to come: space, and zeros where they will go (storage.h, fill). For a
+ * moment in which nobody waits for the log; may block for some milliseconds. What cannot be made
+ * ready only makes the appends slower.
+ */
+void txnlog_ahead(struct txnlog *log);
 
 /** End the current file: sync, cut the padding; the next append begins a new one. As txnlog_sync().
  */

@@ -97,25 +97,29 @@ static inline struct recover_sink seen_sink(struct seen *s)
     return (struct recover_sink){.txn = seen_txn, .ctx = s};
 }
 
-static inline struct directory batch_directory(void)
+static inline struct directory batch_directory(const char *dir)
 {
-    struct directory d;
-    memset(&d, 0, sizeof d);
-    memcpy(d.snap, BATCH_DIR, sizeof BATCH_DIR);
-    memcpy(d.log, BATCH_DIR, sizeof BATCH_DIR);
-    memcpy(d.initialize, "d/initialize", sizeof "d/initialize");
+    struct directory d = {.initialize = "d/initialize"};
+    snprintf(d.snap, sizeof d.snap, "%s", dir);
+    snprintf(d.log, sizeof d.log, "%s", dir);
     return d;
 }
 
 /* Recover logs without a snapshot. */
-static inline int batch_recover(struct mem_disk *disk, uint32_t data_base, struct seen *seen,
-                                struct recover_report *report)
+static inline int batch_recover_in(struct storage s, const char *dir, uint32_t data_base,
+                                   struct seen *seen, struct recover_report *report)
 {
-    struct directory d = batch_directory();
+    struct directory d = batch_directory(dir);
     struct recover_options options = {.trust_empty = true};
     *seen = (struct seen){.data_base = data_base};
     struct recover_sink sink = seen_sink(seen);
-    return recover_run(mem_storage(disk), &d, &options, &sink, report);
+    return recover_run(s, &d, &options, &sink, report);
+}
+
+static inline int batch_recover(struct mem_disk *disk, uint32_t data_base, struct seen *seen,
+                                struct recover_report *report)
+{
+    return batch_recover_in(mem_storage(disk), BATCH_DIR, data_base, seen, report);
 }
 
 #endif

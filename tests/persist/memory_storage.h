@@ -83,6 +83,8 @@ struct mem_disk {
     uint64_t cut_at; /* power goes off before this call */
     uint64_t syncs;
     uint64_t forgotten; /* end of what was forgotten last */
+    uint64_t filled;    /* end of what was filled last */
+    uint64_t fills;
     bool chained; /* write_out() keeps its promise; false: it makes none */
 };
 
@@ -335,6 +337,22 @@ static inline int mem_preallocate(void *ctx, int file, uint64_t offset, uint64_t
     return PERSIST_OK;
 }
 
+static inline int mem_fill(void *ctx, int file, uint64_t offset, uint64_t size)
+{
+    struct mem_disk *d = ctx;
+    int rc = mem_call(d);
+    struct mem_inode *i = mem_inode_of(d, file);
+    CHECK(offset % STORAGE_BLOCK_BYTES == 0 && size % STORAGE_BLOCK_BYTES == 0);
+    CHECK(offset + size <= i->now.size);
+    if (rc)
+        return rc;
+    for (uint64_t at = offset; at < offset + size; at++)
+        CHECK(i->now.data[at] == 0); /* nothing that was written is filled over */
+    d->filled = offset + size;
+    d->fills++;
+    return PERSIST_OK;
+}
+
 /* A flush of the device's cache: what was transferred before is durable, whichever file it is of.
  */
 static inline void mem_flush_cache(struct mem_disk *d)
@@ -483,6 +501,7 @@ static const struct storage_ops mem_ops = {.open = mem_open,
                                            .pread = mem_pread,
                                            .pwrite = mem_pwrite,
                                            .preallocate = mem_preallocate,
+                                           .fill = mem_fill,
                                            .sync = mem_sync,
                                            .write_out = mem_write_out,
                                            .forget = mem_forget,

@@ -188,7 +188,7 @@ static void copy_fixture(struct mem_disk *d)
 
 static uint64_t recovered_digest(struct mem_disk *d)
 {
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct model m = {0};
     struct recover_sink sink = model_sink(&m);
     struct recover_report report;
@@ -205,7 +205,7 @@ static void purging_keeps_what_the_kept_snapshots_need(void **state)
 {
     (void)state;
     struct mem_disk *d = mem_new();
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct purge_report report;
     copy_fixture(d);
     uint64_t digest = recovered_digest(d);
@@ -227,7 +227,7 @@ static void purging_never_counts_a_damaged_snapshot(void **state)
 {
     (void)state;
     struct mem_disk *d = mem_new();
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct purge_report report;
     copy_fixture(d);
     uint64_t digest = recovered_digest(d);
@@ -244,7 +244,7 @@ static void purging_never_counts_a_damaged_snapshot(void **state)
 static void a_purge_that_fails_anywhere_loses_nothing(void **state)
 {
     (void)state;
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct mem_disk *base = mem_new();
     copy_fixture(base);
     uint64_t digest = recovered_digest(base);

@@ -71,7 +71,7 @@ static void put_logs(struct mem_disk *d, zxid_t first, zxid_t last, zxid_t per_f
 static int recover_with(struct mem_disk *d, const struct recover_options *o, struct model *m,
                         struct recover_report *report)
 {
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct recover_sink sink = model_sink(m);
     *m = (struct model){0};
     return recover_run(mem_storage(d), &dir, o, &sink, report);
@@ -131,7 +131,7 @@ static void a_damaged_newest_snapshot_is_passed_over(void **state)
     model_clear(&m);
 
     /* Without reset() nothing of a bad one may reach the sink at all. */
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct recover_sink sink = model_sink(&m);
     m = (struct model){0};
     sink.reset = NULL;
@@ -291,7 +291,7 @@ static void what_the_sink_returns_ends_recovery(void **state)
 {
     (void)state;
     struct mem_disk *d = mem_new();
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct recover_report report;
     struct recover_options trust = {.trust_empty = true};
     struct recover_sink sink = {.txn = refusing_txn};

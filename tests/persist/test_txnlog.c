@@ -4,12 +4,19 @@
  * Goal: what the writer leaves on disk is ZooKeeper's format to the byte and keeps its invariants.
  * Method: worked examples of disk-formats.md 3.11, and a disk in memory that can be looked at.
  */
+#include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "persist/acknowledged.h"
 #include "tests/persist/batch.h"
 
 static const struct txnlog_options small = {4096, 0};
@@ -282,6 +289,83 @@ static void what_is_durable_is_forgotten_but_never_the_end(void **state)
     mem_free(d);
 }
 
+/* Goal: where the log grows there are zeros on the device already, in units of its own, and never
+ * over a record (the disk in memory looks). */
+static void zeros_are_put_down_ahead_of_the_tail(void **state)
+{
+    (void)state;
+    enum { EACH = 16, UNIT = 6 << 20 };
+    struct txnlog_options options = {UNIT, 0};
+    struct mem_disk *d = mem_new();
+    struct txnlog *log = log_open(d, &options, 0);
+    uint64_t tail = TXNLOG_FILE_HEADER_BYTES;
+    txnlog_ahead(log); /* no file yet */
+    assert_int_equal(d->fills, 0);
+    for (zxid_t z = 1; tail < UNIT + UNIT / 4; z += EACH) {
+        const struct batch *b = batch_of(z, z + EACH - 1, 3900);
+        assert_int_equal(batch_append(log, b), PERSIST_OK);
+        assert_int_equal(txnlog_sync(log), PERSIST_OK);
+        tail += b->size;
+        txnlog_ahead(log);
+        assert_true(d->filled > tail);
+    }
+    assert_in_range(d->fills, 2, 5); /* in steps, not at each append */
+    assert_int_equal(txnlog_close(log), PERSIST_OK);
+    mem_free(d);
+}
+
+/* Bytes of a file's data that the file system has only promised; -1: it does not say. */
+static int64_t promised_bytes(const char *path, uint64_t upto)
+{
+    uint8_t room[sizeof(struct fiemap) + 64 * sizeof(struct fiemap_extent)] = {0};
+    struct fiemap *map = (struct fiemap *)room;
+    map->fm_length = upto;
+    map->fm_extent_count = 64;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : ioctl(fd, FS_IOC_FIEMAP, map);
+    if (fd >= 0)
+        (void)close(fd);
+    if (rc < 0)
+        return -1;
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < map->fm_mapped_extents; i++)
+        if (map->fm_extents[i].fe_flags & FIEMAP_EXTENT_UNWRITTEN)
+            bytes += (int64_t)map->fm_extents[i].fe_length;
+    return bytes;
+}
+
+/* Goal: on a real file system the zeros are there, so that a flush transfers data and nothing
+ * else, and what recovery reads is the same. */
+static void a_real_file_needs_no_notes_of_the_file_system(void **state)
+{
+    (void)state;
+    char dir[] = "ahead-XXXXXX", path[64];
+    struct txnlog *log;
+    struct txnlog_options options = {1 << 20, 0};
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(txnlog_open(&log, storage_file(), dir, &options, 0), PERSIST_OK);
+    for (zxid_t z = 1; z < 100; z += 3) {
+        assert_int_equal(batch_append(log, batch_of(z, z + 2, 1000)), PERSIST_OK);
+        assert_int_equal(txnlog_sync(log), PERSIST_OK);
+        txnlog_ahead(log);
+    }
+    snprintf(path, sizeof path, "%s/log.1", dir);
+    int64_t promised = promised_bytes(path, 1 << 20);
+    assert_int_equal(txnlog_close(log), PERSIST_OK);
+    struct seen seen;
+    struct recover_report report;
+    assert_int_equal(batch_recover_in(storage_file(), dir, 1000, &seen, &report), PERSIST_OK);
+    assert_int_equal(seen.last, 99);
+    assert_int_equal(seen.wrong, 0);
+    (void)unlink(path);
+    snprintf(path, sizeof path, "%s/" ACKNOWLEDGED_NAME, dir);
+    (void)unlink(path);
+    (void)rmdir(dir);
+    if (promised < 0)
+        skip();
+    assert_int_equal(promised, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +375,8 @@ int main(void)
         cmocka_unit_test(files_are_preallocated_in_units_and_end_without_padding),
         cmocka_unit_test(the_size_limit_begins_a_new_file),
         cmocka_unit_test(what_is_durable_is_forgotten_but_never_the_end),
+        cmocka_unit_test(zeros_are_put_down_ahead_of_the_tail),
+        cmocka_unit_test(a_real_file_needs_no_notes_of_the_file_system),
         cmocka_unit_test(an_entry_that_zookeeper_could_not_read_back_is_refused),
         cmocka_unit_test(a_zxid_that_does_not_rise_is_refused_and_changes_nothing),
         cmocka_unit_test(the_first_failed_flush_is_final),

@@ -43,6 +43,7 @@ static zxid_t run(struct mem_disk *d, const struct scenario *sc)
         if (batch_append(log, batch_of(z, z + sc->records - 1, sc->data_base)) || txnlog_sync(log))
             break;
         acked = txnlog_durable_zxid(log);
+        txnlog_ahead(log);
         if (sc->roll_every && i % sc->roll_every == sc->roll_every - 1 && txnlog_roll(log))
             break;
     }
