@@ -347,7 +347,9 @@ void device_close(struct device *dev)
     eal_listen(NULL, NULL);
     thread_is_lane = true;
     (void)rte_eth_dev_stop(dev->id); /* fails if it was not started: nothing to stop */
-    (void)rte_eth_dev_close(dev->id);
+    uint16_t id;
+    RTE_ETH_FOREACH_DEV(id)
+        (void)rte_eth_dev_close(id); /* also ports that dpdk.eal made and nobody asked for */
     for (unsigned i = 0; i < dev->lanes; i++) {
         rte_mempool_free(dev->rx_pool[i]);
         rte_mempool_free(dev->tx_pool[i]);

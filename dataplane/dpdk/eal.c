@@ -2,7 +2,9 @@
  * Copyright the Sengi authors */
 #include "dataplane/dpdk/eal.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <mntent.h>
 #include <pthread.h>
@@ -37,6 +39,9 @@ static struct {
     _Atomic(void (*)(void *, const char *)) hear;
     void *hear_ctx;
 } output;
+
+/* Files by which other processes find this one lie in a directory that no other primary uses. */
+static bool shares_files;
 
 struct words {
     int count;
@@ -157,6 +162,7 @@ static bool words_have(const struct words *w, const char *const *names)
 static const char *const lcore_words[] = {"-c", "-l", "-s", "-S", "--lcores", NULL};
 static const char *const no_huge_words[] = {"--no-huge", NULL};
 static const char *const in_memory_words[] = {"--in-memory", NULL};
+static const char *const private_words[] = {"--in-memory", "--no-shconf", NULL};
 static const char *const unlink_words[] = {"--no-huge", "--huge-unlink", "--in-memory", NULL};
 static const char *const memory_words[] = {"-m", "--socket-mem", NULL};
 
@@ -357,8 +363,21 @@ int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_s
         return -1;
     }
     int result = init(w, error, error_size);
+    shares_files = !words_have(w, private_words);
     free(w);
     return result;
+}
+
+/* --- stop --- */
+
+static void remove_files(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        (void)unlinkat(dirfd(dir), entry->d_name, 0); /* not "." and "..", which are directories */
+    if (dir)
+        closedir(dir);
 }
 
 const char *eal_first_error(void)
@@ -366,8 +385,14 @@ const char *eal_first_error(void)
     return output.first_error;
 }
 
+/* rte_eal_cleanup() is not for us: it frees what EAL's interrupt thread, which it leaves running,
+ * may still look at, and now and then a stop under load died of it. The process ends here; memory
+ * and devices go back to the kernel. What else it would do is remove the files. */
 void eal_stop(void)
 {
+    const char *path = rte_eal_get_runtime_dir();
     eal_listen(NULL, NULL);
-    (void)rte_eal_cleanup(); /* Fails only if EAL was not started. */
+    if (shares_files && rte_eal_process_type() == RTE_PROC_PRIMARY)
+        remove_files(path);
+    (void)rmdir(path); /* unless another process has files there */
 }

@@ -45,7 +45,7 @@ int eal_start(const char *words, uint32_t memory_mb, char *error, size_t error_s
  */
 const char *eal_first_error(void);
 
-/** Undo eal_start(). Nothing of DPDK may be used afterwards. */
+/** Before the process ends: remove EAL's files. Nothing of DPDK may be used afterwards. */
 void eal_stop(void);
 
 /**

@@ -228,9 +228,7 @@ static void port_stop(struct server *server)
         lanes_destroy(&port.dev, port.lanes);
         device_close(&port.dev);
     }
-    /* After a failed start the process ends without EAL's clean-up: that frees what EAL's interrupt
-     * thread still looks at, and under load one refused start in 25 died of it. */
-    if (port.eal_up && port.device_up)
+    if (port.eal_up)
         eal_stop();
     memset(&port, 0, sizeof(port));
 }

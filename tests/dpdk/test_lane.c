@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
-
 #include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/lane.h"
 
@@ -327,8 +325,6 @@ int main(void)
         TEST(with_the_link_down_refused_frames_are_dropped),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(words, sizeof(words), "%s", rte_eal_get_runtime_dir());
     eal_stop();
-    (void)rmdir(words); /* EAL leaves it behind, empty */
     return failed;
 }

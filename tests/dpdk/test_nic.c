@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_icmp.h>
 
 #include "dataplane/dpdk/eal.h"
@@ -490,8 +489,6 @@ int main(void)
         cmocka_unit_test(a_frame_that_the_driver_refuses_is_dropped_and_the_others_leave),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(words, sizeof(words), "%s", rte_eal_get_runtime_dir());
     eal_stop();
-    (void)rmdir(words); /* EAL leaves it behind, empty */
     return failed;
 }

@@ -61,6 +61,11 @@ def prefix():
     return 'sengi-test-%d' % os.getpid()
 
 
+def runtime_directory():
+    """Where EAL keeps the files by which other processes find a server of ours."""
+    return '/var/run/dpdk/' + prefix()
+
+
 def tap_words():
     return '--no-huge --no-pci --file-prefix=%s --vdev=net_tap0,iface=%s' % (prefix(), TAP)
 
@@ -78,7 +83,7 @@ def conf_file(words, **more):
 
 def telemetry(command):
     """Ask a running server what dpdk-telemetry.py would ask; the answer without its outermost key."""
-    path = '/var/run/dpdk/%s/dpdk_telemetry.v2' % prefix()
+    path = runtime_directory() + '/dpdk_telemetry.v2'
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         s.settimeout(10)
         s.connect(path)
@@ -110,4 +115,4 @@ def kernel_found_no_wrong_checksum(checks):
 
 
 def clean_up():
-    shutil.rmtree('/var/run/dpdk/' + prefix(), ignore_errors=True)
+    shutil.rmtree(runtime_directory(), ignore_errors=True)
