@@ -3,12 +3,14 @@
 #include "dataplane/dpdk/eal.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <mntent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +115,34 @@ void eal_listen(void (*hear)(void *ctx, const char *line), void *ctx)
     output.hear_ctx = ctx;
     /* The store is a release: a DPDK thread that sees the function also sees its ctx. */
     atomic_store_explicit(&output.hear, hear, memory_order_release);
+}
+
+/* --- libraries below the drivers --- */
+
+#define LIBRARY_LEVEL_INFO 1 /* of libbpf and libxdp; 0 is a warning, 2 a trace */
+
+static int library_print(int level, const char *format, va_list args)
+{
+    char line[LINE_BYTES_MAX];
+    if (level > LIBRARY_LEVEL_INFO || !log_enabled(LOG_LEVEL_DEBUG))
+        return 0;
+    int size = vsnprintf(line, sizeof(line), format, args);
+    LOG_DEBUG("dpdk: %.*s", (int)line_size(line, strlen(line)), line);
+    return size;
+}
+
+/* A library that a driver brought along prints to standard error unless told otherwise. It is no
+ * part of this program: found if it was loaded. */
+static void library_quiet(const char *name, const char *set_print)
+{
+    void *(*set)(int (*print)(int level, const char *format, va_list args)) = NULL;
+    void *library = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+    if (!library)
+        return;
+    *(void **)&set = dlsym(library, set_print);
+    if (set)
+        (void)set(library_print); /* what printed before is of no interest */
+    dlclose(library); /* the driver holds it */
 }
 
 /* --- words --- */
@@ -338,6 +368,8 @@ static int init(struct words *w, char *error, size_t error_size)
     if (affinity == 0)
         (void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
     atomic_store_explicit(&output.capturing, false, memory_order_release);
+    library_quiet("libbpf.so.1", "libbpf_set_print");
+    library_quiet("libxdp.so.1", "libxdp_set_print");
     if (log_enabled(LOG_LEVEL_DEBUG)) {
         log_lines(printed, strlen(printed));
         log_lines(output.text, output.size);

@@ -6,8 +6,8 @@
  *
  *      dpdk.eal --eal_start()--> words + defaults --rte_eal_init()--> its text --> one line
  *
- * Is: arguments, capture of EAL's output, its log lines as ours. Is not: ports and queues
- * (device.h).
+ * Is: arguments, capture of EAL's output, log lines of EAL and of its drivers' libraries as ours.
+ * Is not: ports and queues (device.h).
  *
  * Defaults, each only where the words do not speak of it:
  *   --lcores=0@(all CPUs we may use)  EAL makes no thread of its own for work, and does not pin the
