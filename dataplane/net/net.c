@@ -3,10 +3,13 @@
 /*
  * The instance: set-up, the burst pipeline, the clock, the flush.
  *
- * A burst goes through three stages, so that the cache misses of up to NET_BURST_MAX frames
- * overlap:
+ * A burst goes through stages, so that the cache misses of up to NET_BURST_MAX frames overlap:
  *
- *      parse + checksum, hash, prefetch flow slot  ->  find id, prefetch connection  ->  process
+ *      parse, hash  ->  fetch flow slots  ->  find ids, fetch connections  ->  fetch what they point
+ *      to  ->  process
+ *
+ * Each stage that fetches is a loop of its own: what retires behind a fetch waits for its address
+ * to be translated, and between computations each waits alone.
  */
 #include "dataplane/net/net.h"
 
@@ -351,7 +354,8 @@ users_prefetch(const struct net *net, const struct segment *segments, unsigned c
         if (id == FLOW_NONE)
             continue;
         const struct net_conn *c = &net->conns[id];
-        __builtin_prefetch(c->tx_head); /* freed by the ACK; of NULL: harmless */
+        if (c->tx_head) /* fetching from NULL costs a walk of the page tables */
+            __builtin_prefetch(c->tx_head); /* freed by the ACK */
         if (c->user && segments[i].bytes) /* a pure ACK is not told */
             net->config.callbacks.prefetch(c->user);
     }
@@ -373,9 +377,10 @@ burst_part(struct net *net, const struct net_frame *frames, unsigned n)
         if (!frame_parse(net, &frames[i], seg))
             continue;
         seg->hash = flow_key_hash(&seg->key, net->key_flow);
-        flow_prefetch(&net->flows, seg->hash);
         count++;
     }
+    for (unsigned i = 0; i < count; i++)
+        flow_prefetch(&net->flows, segments[i].hash);
     for (unsigned i = 0; i < count; i++)
         conn_prefetch(net, &segments[i]);
     if (many && net->config.callbacks.prefetch)

@@ -205,11 +205,12 @@ chunk_bytes(const struct chunk *k)
 static void
 queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
 {
-    struct chunk *head = c->tx_head, *k = c->tx_cursor;
-    if (LIKELY(!head->next)) {
+    struct chunk *head = c->tx_head;
+    if (LIKELY(!head->next)) { /* the cursor lies in the cold line */
         memcpy(out, chunk_bytes(head) + (seq - head->seq), n);
         return;
     }
+    struct chunk *k = c->tx_cursor;
     if (!k || seq_before(seq, k->seq))
         k = head;
     while (n) {
