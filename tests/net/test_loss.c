@@ -4,6 +4,7 @@
  * Loss and its repair: every pattern of loss, delay and duplication over short exchanges; SACK
  * recovery, NewReno, tail loss probe and RTO each where it is due, and what they may cost.
  */
+#include "dataplane/net/instance.h"
 #include "tests/net/rig.h"
 
 #define MSS 1448u
@@ -544,8 +545,10 @@ a_receiver_that_reneges_still_gets_everything(void **state)
     rig_discard(&f.h);
     for (unsigned ms = 0; ms < 500 && !(seen[1] && seen[2] && seen[3]); ms++) {
         rig_wait(&f.h, &f.now_us, 1);
-        for (unsigned i = 0; i < f.h.out_count; i++)
-            seen[seen_segment(&f, i)]++;
+        for (unsigned i = 0; i < f.h.out_count; i++) {
+            seen[seen_segment(&f, i)]++; /* after an RTO whole, not what was never SACKed */
+            assert_true(!net_counters(f.h.net)->rto_fired || peer_read(&f.h.out[i]).bytes == MSS);
+        }
         rig_discard(&f.h);
         for (unsigned i = 1; i < 4 && seen[i]; i++)
             flow_ack(&f, (i + 1) * MSS, NULL, 0);
@@ -636,6 +639,104 @@ slow_start_doubles_until_loss_then_halves(void **state)
     rig_close(&f.h);
 }
 
+/* RFC 5681 3.1: above ssthresh one segment more per window, and only while the window is what holds
+ * us back. */
+static void
+congestion_avoidance_adds_a_segment_per_window(void **state)
+{
+    struct flow f;
+    uint32_t acked = 0;
+    (void)state;
+    flow_open(&f, true);
+    f.conn->ssthresh = f.conn->cwnd = 10 * MSS;
+    flow_write(&f, 60);
+    for (unsigned window = 10; window < 13; window++) {
+        assert_int_equal(f.h.out_count, window);
+        acked += window * MSS;
+        f.now_us += 1000;
+        flow_ack(&f, acked, NULL, 0);
+        assert_int_equal(f.conn->cwnd, (window + 1) * MSS);
+    }
+    rig_close(&f.h);
+}
+
+/* RFC 5681 3.1 (4): half of what was in flight, once for however many RTOs of the same segment. */
+static void
+an_rto_halves_the_threshold_once(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    for (unsigned rtos = 0; rtos < 3; rtos = (unsigned)net_counters(f.h.net)->rto_fired) {
+        rig_wait(&f.h, &f.now_us, 1);
+        rig_discard(&f.h);
+        if (net_counters(f.h.net)->rto_fired)
+            assert_int_equal(f.conn->ssthresh, 5 * MSS);
+    }
+    rig_close(&f.h);
+}
+
+/* RFC 5681 4.1. */
+static void
+after_an_idle_time_the_window_is_the_initial_one(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 1);
+    f.now_us += 1000;
+    flow_ack(&f, MSS, NULL, 0);
+    f.conn->cwnd = 40 * MSS;
+    f.now_us += 1000;
+    flow_write(&f, 30);
+    assert_int_equal(f.h.out_count, 30); /* no pause: all at once */
+    flow_ack(&f, 31 * MSS, NULL, 0);
+    f.now_us += 3000000;
+    flow_write(&f, 30);
+    assert_int_equal(f.h.out_count, 10);
+    rig_close(&f.h);
+}
+
+/* RFC 3042: each of the first two duplicates lets a new segment out, beyond the window. */
+static void
+two_duplicates_let_two_new_segments_out(void **state)
+{
+    (void)state;
+    for (unsigned sack = 0; sack < 2; sack++) {
+        struct flow f;
+        flow_open(&f, sack);
+        flow_write(&f, 20);
+        assert_int_equal(f.h.out_count, 10);
+        f.now_us += 1000;
+        for (unsigned i = 1; i < 3; i++) {
+            flow_ack(&f, 0, (uint32_t[]){MSS, (i + 1) * MSS}, sack);
+            assert_int_equal(f.h.out_count, 1);
+            assert_int_equal(seen_segment(&f, 0), 9 + i);
+        }
+        flow_ack(&f, 0, (uint32_t[]){MSS, 4 * MSS}, sack);
+        assert_int_equal(seen_segment(&f, 0), 0);
+        rig_close(&f.h);
+    }
+}
+
+static void
+the_rto_grows_to_its_limit_and_no_further(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    f.h.net->config.times.rto_max_ms = 300;
+    f.h.net->config.times.user_timeout_ms = 1000000;
+    flow_write(&f, 1);
+    rig_wait(&f.h, &f.now_us, 2000);
+    uint64_t before = net_counters(f.h.net)->rto_fired;
+    rig_discard(&f.h);
+    rig_wait(&f.h, &f.now_us, 3000);
+    assert_in_range(net_counters(f.h.net)->rto_fired - before, 9, 10);
+    rig_close(&f.h);
+}
+
 int
 main(void)
 {
@@ -659,6 +760,11 @@ main(void)
         cmocka_unit_test(the_scoreboard_is_bounded),
         cmocka_unit_test(split_acks_do_not_inflate_the_window),
         cmocka_unit_test(slow_start_doubles_until_loss_then_halves),
+        cmocka_unit_test(congestion_avoidance_adds_a_segment_per_window),
+        cmocka_unit_test(an_rto_halves_the_threshold_once),
+        cmocka_unit_test(after_an_idle_time_the_window_is_the_initial_one),
+        cmocka_unit_test(two_duplicates_let_two_new_segments_out),
+        cmocka_unit_test(the_rto_grows_to_its_limit_and_no_further),
     };
     return cmocka_run_group_tests(tests, exchange_setup, NULL);
 }

@@ -3,6 +3,7 @@
 /*
  * Hand-shakes: options, ISNs, retransmission, SYN floods and cookies, refusals, active open.
  */
+#include "dataplane/net/instance.h"
 #include "tests/net/rig.h"
 
 static const uint8_t full_options[] = {2,    4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0,
@@ -126,10 +127,15 @@ a_lost_syn_ack_is_sent_again_and_given_up_in_the_end(void **state)
     struct peer_segment again = only(&h);
     assert_int_equal(again.seq, first.seq);
     rig_discard(&h);
-    rig_wait(&h, &now, 1100);
-    assert_int_equal(only(&h).seq, first.seq);
-    rig_wait(&h, &now, 70000);
-    assert_int_equal(h.out_count, 1 + 4);
+    for (unsigned ms = 1000; ms <= 16000; ms *= 2) { /* RFC 6298 5.5 */
+        rig_wait(&h, &now, ms - 1);
+        assert_int_equal(h.out_count, 0);
+        rig_wait(&h, &now, 1);
+        assert_int_equal(only(&h).seq, first.seq);
+        rig_discard(&h);
+    }
+    rig_wait(&h, &now, 40000);
+    assert_int_equal(h.out_count, 0);
     net_usage(h.net, &u);
     assert_int_equal(u.conns, 0);
     assert_int_equal(u.half_open, 0);
@@ -523,6 +529,60 @@ simultaneous_open_connects(void **state)
     rig_close(&h);
 }
 
+/* RFC 5681 3.1: two lost SYN-ACKs are congestion, one may be a slow path. */
+static void
+a_hand_shake_that_took_three_tries_begins_with_one_segment(void **state)
+{
+    (void)state;
+    for (unsigned tries = 2; tries <= 3; tries++) {
+        struct rig_host h = {0};
+        static uint8_t block[20000];
+        uint64_t now = 5000000;
+        open_default(&h);
+        struct peer_segment s = syn(1000);
+        s.options_bytes = 4; /* the MSS alone */
+        peer_send(&h, &s, now);
+        struct peer_segment a = ack_of(&(struct peer_segment){.seq = only(&h).seq}, 1001);
+        a.source_port = PEER_PORT;
+        a.wnd = 60000;
+        rig_wait(&h, &now, tries == 2 ? 1500 : 3500);
+        assert_int_equal(h.out_count, tries);
+        peer_send(&h, &a, now);
+        net_send(h.net, h.apps->conn, block, sizeof block);
+        rig_discard(&h);
+        rig_turn(&h, NULL, now);
+        assert_int_equal(h.out_count, tries == 2 ? 10 : 1);
+        rig_close(&h);
+    }
+}
+
+/* RFC 7323 2.2, 2.3: the window of a SYN is never scaled, and a shift above 14 is 14. */
+static void
+windows_are_scaled_but_for_the_syn_and_by_14_at_most(void **state)
+{
+    struct rig_host h = {0};
+    static uint8_t block[20000];
+    (void)state;
+    open_default(&h);
+    struct peer_segment s = syn(1000);
+    s.options[19] = 15;
+    s.wnd = 600;
+    peer_send(&h, &s, 5000000);
+    struct peer_segment r = only(&h);
+    assert_int_equal(h.net->conns[0].snd_wnd, 600);
+    struct peer_segment a = ack_of(&r, 1001);
+    a.wnd = 1;
+    peer_send(&h, &a, 5001000);
+    assert_int_equal(h.apps->conn->snd_wnd, 1u << 14);
+    net_send(h.net, h.apps->conn, block, sizeof block);
+    rig_turn(&h, NULL, 5001000);
+    struct peer_segment last = peer_read(&h.out[h.out_count - 1]);
+    assert_in_range(last.seq + last.bytes - r.seq - 1, 10 * 1448, 1u << 14);
+    /* Ours: 256 KiB by a shift of 3, of which the peer sees all. */
+    assert_int_equal((uint32_t)last.wnd << 3, 256u << 10);
+    rig_close(&h);
+}
+
 int
 main(void)
 {
@@ -544,6 +604,8 @@ main(void)
         cmocka_unit_test(connecting_to_nobody_times_out),
         cmocka_unit_test(a_lost_syn_is_sent_again_after_a_second),
         cmocka_unit_test(simultaneous_open_connects),
+        cmocka_unit_test(a_hand_shake_that_took_three_tries_begins_with_one_segment),
+        cmocka_unit_test(windows_are_scaled_but_for_the_syn_and_by_14_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -375,6 +375,9 @@ old_timestamps_are_refused(void **state)
     l.tsval += 0x80000001; /* more is older */
     link_send(&l, 30, 10);
     assert_int_equal(l.app->in_bytes, 30);
+    l.now_us += 25ull * 24 * 3600 * 1000000; /* after 24 days' silence it says nothing (5.5) */
+    link_send(&l, 30, 10);
+    assert_int_equal(l.app->in_bytes, 40);
     rig_close(&l.h);
 }
 

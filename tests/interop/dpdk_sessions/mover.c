@@ -6,7 +6,8 @@
  * Usage: mover host:port. Each line of its input is the host:port to go to next. It says
  * "connected HOST" at each connection and "event TYPE PATH" for each event; it sets data, exists
  * and child watches at the start and after each of their events, and says "watch 0 PATH" when one
- * is set. It ends when its input does; the last line is "session SAME" if the session never changed.
+ * is set. It ends when its input does; the last line is "session SAME" if the session never
+ * changed.
  */
 #include <arpa/inet.h>
 #include <stdint.h>
