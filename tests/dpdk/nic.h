@@ -15,6 +15,7 @@
 #ifndef SENGI_TESTS_DPDK_NIC_H
 #define SENGI_TESTS_DPDK_NIC_H
 
+#include <stdalign.h>
 #include <string.h>
 
 #include <rte_ethdev.h>
@@ -51,7 +52,7 @@ struct nic_model {
 struct nic_frame {
     uint16_t len;
     bool filled_in; /* the NIC computed its TCP checksum */
-    uint8_t data[NIC_FRAME_BYTES_MAX];
+    alignas(struct rte_ether_hdr) uint8_t data[NIC_FRAME_BYTES_MAX];
 };
 
 static struct {
@@ -60,7 +61,7 @@ static struct {
     uint64_t rx_offload, tx_offload, hash_types;
     uint16_t queues, entries;
     bool rss;
-    uint8_t key[UINT8_MAX];
+    alignas(uint32_t) uint8_t key[UINT8_MAX];
     uint16_t table[NIC_TABLE_MAX];
     struct rte_mempool *pool;
     /* frames */

@@ -135,7 +135,7 @@ static uint16_t segment(unsigned i, uint8_t *frame, uint8_t flags, unsigned byte
 
 static void say(unsigned i, uint8_t flags, unsigned bytes)
 {
-    uint8_t frame[NIC_FRAME_BYTES_MAX];
+    alignas(struct rte_ether_hdr) uint8_t frame[NIC_FRAME_BYTES_MAX];
     struct rte_tcp_hdr *tcp;
     uint16_t len = segment(i, frame, flags, bytes, &tcp);
     nic_deliver(frame, len);
@@ -352,7 +352,7 @@ static void flows_are_served_at_their_lanes_whatever_a_nic_can_do(void **state)
 static void a_frame_that_came_by_the_wrong_queue_reaches_its_lane(void **state)
 {
     (void)state;
-    uint8_t frame[NIC_FRAME_BYTES_MAX];
+    alignas(struct rte_ether_hdr) uint8_t frame[NIC_FRAME_BYTES_MAX];
     struct rte_tcp_hdr *tcp;
     open_host(&rows[0].nic, 2, CONFIG_OFFLOAD_AUTO);
     greet_all();
@@ -384,7 +384,7 @@ static void with_offload_off_the_port_is_asked_for_nothing(void **state)
 /* A SYN of flow i whose checksum is wrong. @return true if it was answered. */
 static bool damaged_syn_passes(unsigned i, enum nic_verdict verdict)
 {
-    uint8_t frame[NIC_FRAME_BYTES_MAX];
+    alignas(struct rte_ether_hdr) uint8_t frame[NIC_FRAME_BYTES_MAX];
     struct rte_tcp_hdr *tcp;
     uint16_t len = segment(i, frame, RTE_TCP_SYN_FLAG, 0, &tcp);
     tcp->cksum ^= 0x0100;
@@ -429,7 +429,7 @@ static void a_checksum_that_the_port_calls_unfinished_is_not_looked_at(void **st
 static void nothing_but_tcp_is_believed(void **state)
 {
     (void)state;
-    uint8_t frame[NIC_FRAME_BYTES_MAX] = {0};
+    alignas(struct rte_ether_hdr) uint8_t frame[NIC_FRAME_BYTES_MAX] = {0};
     struct rte_tcp_hdr *tcp;
     open_host(&rows[0].nic, 2, CONFIG_OFFLOAD_AUTO);
     uint16_t len = segment(0, frame, RTE_TCP_SYN_FLAG, 0, &tcp);
