@@ -14,6 +14,8 @@
  *   atomic     G1: a multiRead of everything always shows the invariant
  *   burst      G1, G2: pipelined reads; replies with one zxid show one state; zxids never go back
  *   own        G2: a read pipelined behind an own write shows that write
+ *   replacer   large values are replaced while replies that carry them are under way, of which each
+ *              has the bytes that it read
  *   mover      G2: a session that goes on over a new connection sees no older zxid
  *   one_shot   G3: a watch fires exactly once, before any reply that shows the change
  *   recursive  G3: each multi's five events arrive in order, none missed or doubled, before any
@@ -618,6 +620,55 @@ static void own_writer(struct client *c)
     }
 }
 
+#define LARGE_BYTES 12000
+#define LARGE_READS 8  /* of each value */
+#define LARGE_ROUNDS 4 /* in flight at once */
+
+static void large_value(uint8_t value[LARGE_BYTES], uint32_t seed, int32_t version)
+{
+    for (uint32_t i = 0; i < LARGE_BYTES; i++)
+        value[i] = (uint8_t)(i * 31 + (i >> 8) + seed + (uint32_t)version * 101);
+}
+
+static void replacer_expect(struct client *c, int32_t version)
+{
+    uint8_t want[LARGE_BYTES], got[LARGE_BYTES];
+    large_value(want, c->seed, version);
+    EXPECT(c, c->err == 0 && take_bytes(c, got, sizeof got) == LARGE_BYTES, "no large value");
+    EXPECT(c, memcmp(got, want, sizeof got) == 0, "a value was sent with bytes of another");
+    struct stat_zk s = take_stat(c);
+    EXPECT(c, s.version == version, "large value: version %d, want %d", s.version, version);
+}
+
+static void replacer(struct client *c)
+{
+    char path[64];
+    uint8_t value[LARGE_BYTES];
+    snprintf(path, sizeof path, "/own/large-%u", c->seed);
+    large_value(value, c->seed, 0);
+    begin(c, REQ_CREATE), put_create(c, path, value, sizeof value), finish(c);
+    flush(c);
+    next_reply(c, c->xid);
+    for (int32_t version = 0; !atomic_load(&ending); version += LARGE_ROUNDS) {
+        int32_t xid = c->xid + 1;
+        for (int32_t i = 1; i <= LARGE_ROUNDS; i++) {
+            for (int r = 0; r < LARGE_READS; r++)
+                put_path_watch(c, REQ_GETDATA, path, 0);
+            large_value(value, c->seed, version + i);
+            begin(c, REQ_SETDATA), put_set(c, path, value, sizeof value), finish(c);
+            flush(c);
+        }
+        for (int32_t i = 0; i < LARGE_ROUNDS; i++) {
+            for (int r = 0; r < LARGE_READS; r++) {
+                next_reply(c, xid++);
+                replacer_expect(c, version + i);
+            }
+            next_reply(c, xid++);
+            EXPECT(c, c->err == 0, "setData of a large value: %d", c->err);
+        }
+    }
+}
+
 /* One session over many connections: each resumes it with the zxid seen last, and may come to
  * another data core. */
 static void mover(struct client *c)
@@ -802,7 +853,7 @@ static const struct role {
     void (*run)(struct client *);
     int count;
 } roles[] = {{"writer", writer, 1}, {"atomic", atomic_reader, 3},
-             {"burst", burst_reader, 4}, {"own", own_writer, 3},
+             {"burst", burst_reader, 4}, {"own", own_writer, 3}, {"replacer", replacer, 2},
              {"mover", mover, 2}, {"one-shot", one_shot_watcher, 4},
              {"recursive", recursive_watcher, 3}};
 #define ROLES (sizeof roles / sizeof roles[0])
