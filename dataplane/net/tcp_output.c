@@ -196,10 +196,25 @@ tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto)
     }
 }
 
-static inline const uint8_t *
-chunk_bytes(const struct chunk *k)
+/*
+ * Large values are seldom in the cache, and where a page ends nothing fetches ahead by itself: what
+ * leaves so many segments from now is on its way while those before are copied and summed.
+ */
+#define REFERENCE_SEGMENTS_AHEAD 2
+
+static inline void
+chunk_copy(const struct chunk *k, uint32_t at, uint8_t *out, uint32_t n)
 {
-    return UNLIKELY(chunk_reference(k)) ? k->reference.bytes : k->data;
+    if (LIKELY(!chunk_reference(k))) {
+        memcpy(out, k->data + at, n);
+        return;
+    }
+    const uint8_t *bytes = k->reference.bytes;
+    uint32_t from = at + REFERENCE_SEGMENTS_AHEAD * n;
+    uint32_t upto = from + n < k->end ? from + n : k->end;
+    for (; from < upto; from += 64)
+        __builtin_prefetch(bytes + from);
+    memcpy(out, bytes + at, n);
 }
 
 static void
@@ -207,7 +222,7 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
 {
     struct chunk *head = c->tx_head;
     if (LIKELY(!head->next)) { /* the cursor lies in the cold line */
-        memcpy(out, chunk_bytes(head) + (seq - head->seq), n);
+        chunk_copy(head, seq - head->seq, out, n);
         return;
     }
     struct chunk *k = c->tx_cursor;
@@ -219,7 +234,7 @@ queue_copy(struct net_conn *c, uint32_t seq, uint8_t *out, uint32_t n)
         uint32_t at = seq - k->seq, part = k->end - at;
         if (part > n)
             part = n;
-        memcpy(out, chunk_bytes(k) + at, part);
+        chunk_copy(k, at, out, part);
         out += part;
         seq += part;
         n -= part;
