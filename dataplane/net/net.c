@@ -288,8 +288,6 @@ segment_parse(struct net *net, const struct packet *p, struct segment *seg)
         net->counters.drop_tcp_header++;
         return false;
     }
-    if (UNLIKELY(seg->flags & TCP_SYN))
-        seg->bytes = 0; /* no Fast Open: data in a SYN is not acknowledged and so comes again */
     return true;
 }
 

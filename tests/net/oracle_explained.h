@@ -7,9 +7,8 @@
 #ifndef SENGI_TESTS_NET_ORACLE_EXPLAINED_H
 #define SENGI_TESTS_NET_ORACLE_EXPLAINED_H
 
-#include <stdint.h>
+#include "tests/net/oracle.h"
 
-enum { S_RCVD, ESTAB, FIN1, FIN2, CLOSEW, CLOSING, LASTACK, TIMEW };
 #define ALL UINT32_MAX
 #define BIT(x) (1u << (x))
 

@@ -118,6 +118,53 @@ own_syn6(void)
     return f;
 }
 
+/* The same of IPv6, where headers of extensions take the place of options. */
+static void
+malformed_ipv6_is_dropped_and_counted_by_reason(void **state)
+{
+    static const struct {
+        const char *what;
+        unsigned at, bytes; /* of the frame, set to `value` */
+        uint8_t value;
+        size_t counter;
+    } cases[] = {
+#define C(name) offsetof(struct net_counters, name)
+        {"version", 14, 1, 0x40, C(drop_ip_header)},
+        {"payload beyond frame", 19, 1, 21, C(drop_ip_header)},
+        {"payload cuts TCP", 19, 1, 19, C(drop_short)},
+        {"fragment", 20, 1, 44, C(drop_ip_fragment)},
+        {"hop-by-hop options", 20, 1, 0, C(drop_ip_options)},
+        {"routing header", 20, 1, 43, C(drop_ip_options)},
+        {"authentication header", 20, 1, 51, C(drop_ip_options)},
+        {"destination options", 20, 1, 60, C(drop_ip_options)},
+        {"other protocol", 20, 1, 17, C(drop_ethertype)},
+        {"ICMP of IPv4", 20, 1, 1, C(drop_ethertype)},
+        {"source multicast", 22, 1, 0xff, C(drop_ip_source)},
+        {"source unspecified", 22, 16, 0, C(drop_ip_source)},
+        {"other destination", 53, 1, 9, C(drop_not_ours)},
+        {"destination all nodes", 38, 1, 0xff, C(drop_not_ours)},
+        {"multicast MAC", 0, 1, 0x33, C(drop_not_ours)},
+        {"TCP checksum", 70, 1, 1, C(drop_checksum)},
+#undef C
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig_host h = {0};
+        open_default(&h);
+        struct rig_frame f = own_syn6();
+        f.data[37] = 2;
+        store16(f.data + 70, (uint16_t)(load16(f.data + 70) - 1));
+        memset(f.data + cases[i].at, cases[i].value, cases[i].bytes);
+        give(&h, f.data, f.len);
+        free(f.data);
+        const struct net_counters *n = net_counters(h.net);
+        if (h.out_count || total_drops(&h) != 1 ||
+            *(const uint64_t *)((const char *)n + cases[i].counter) != 1)
+            fail_msg("%s: not dropped under its name", cases[i].what);
+        rig_close(&h);
+    }
+}
+
 /* RFC 1122 4.2.3.10: whichever port it is for, nobody of our name is answered. */
 static void
 segments_from_our_own_address_are_dropped(void **state)
@@ -600,6 +647,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malformed_frames_are_dropped_and_counted_by_reason),
+        cmocka_unit_test(malformed_ipv6_is_dropped_and_counted_by_reason),
         cmocka_unit_test(segments_from_our_own_address_are_dropped),
         cmocka_unit_test(the_null_address_is_not_ours),
         cmocka_unit_test(truncation_at_every_byte_is_survived),
