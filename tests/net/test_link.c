@@ -348,6 +348,37 @@ unasked_arp_replies_teach_nothing(void **state)
     rig_close(&h);
 }
 
+/* RFC 4861 7.3 in spirit: what a neighbour said half a minute ago is used and asked for again. */
+static void
+an_old_answer_is_used_and_asked_for_again(void **state)
+{
+    struct rig_host h = {0};
+    uint8_t reply[42];
+    uint64_t now = NOW;
+    (void)state;
+    open_default(&h);
+    memcpy(reply, arp_request, 42);
+    reply[21] = 2; /* from 10.0.0.2 */
+    for (unsigned i = 0; i < 3; i++) {
+        struct rig_app *a = rig_app_new(&h);
+        struct net_addr to = net_addr_v4(0x0a000002);
+        rig_turn(&h, NULL, now);
+        rig_discard(&h);
+        a->conn = net_connect(h.net, &to, (uint16_t)(1 + i), -1, a);
+        rig_turn(&h, NULL, now);
+        bool asked = load16(h.out[0].data + 12) == 0x0806;
+        bool syn = load16(h.out[h.out_count - 1].data + 12) == 0x0800;
+        assert_int_equal(asked, i != 1);
+        assert_int_equal(syn, i != 0);
+        if (i == 0)
+            give(&h, reply, 42);
+        net_abort(h.net, a->conn);
+        a->conn = NULL;
+        now += i == 0 ? 29000000 : 2000000;
+    }
+    rig_close(&h);
+}
+
 static void
 a_remote_beyond_the_link_is_reached_by_the_gateway(void **state)
 {
@@ -656,6 +687,7 @@ main(void)
         cmocka_unit_test(offloaded_checksums_come_out_right),
         cmocka_unit_test(an_arp_request_for_us_is_answered_and_no_other),
         cmocka_unit_test(unasked_arp_replies_teach_nothing),
+        cmocka_unit_test(an_old_answer_is_used_and_asked_for_again),
         cmocka_unit_test(a_remote_beyond_the_link_is_reached_by_the_gateway),
         cmocka_unit_test(a_neighbour_solicitation_is_answered),
         cmocka_unit_test(forwarded_or_broken_neighbour_discovery_is_dropped),

@@ -525,6 +525,7 @@ nothing_acknowledged_within_the_user_timeout_ends_the_connection(void **state)
     rig_wait(&f.h, &f.now_us, 32000);
     assert_int_equal(f.h.closed, 1);
     assert_int_equal(f.h.apps->reason, NET_CLOSED_TIMEOUT);
+    assert_true(peer_read(&f.h.out[f.h.out_count - 1]).flags & TCP_RST); /* RFC 9293 3.8.3 */
     assert_in_range(net_counters(f.h.net)->retransmits, 8, 20);
     rig_close(&f.h);
 }
@@ -636,6 +637,66 @@ slow_start_doubles_until_loss_then_halves(void **state)
     assert_int_equal(f.conn->cwnd, 2 * start);
     flow_ack(&f, acked, (uint32_t[]){acked + MSS, acked + 4 * MSS}, 1);
     assert_int_equal(f.conn->ssthresh, start);
+    rig_close(&f.h);
+}
+
+/* RFC 6675 SetPipe(): what is lost is not in the network, so several holes are filled at once. */
+static void
+lost_segments_leave_room_in_the_pipe(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    f.now_us += 1000;
+    for (unsigned i = 6; i <= 8; i++) /* 0 to 4 are lost */
+        flow_ack(&f, 0, (uint32_t[]){5 * MSS, i * MSS}, 1);
+    /* A window of five, of which 8 and 9 are under way. */
+    assert_int_equal(f.h.out_count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(seen_segment(&f, i), i);
+    rig_close(&f.h);
+}
+
+/* RFC 6675 NextSeg() (3): a hole that too few SACKs prove is filled if nothing new waits. */
+static void
+a_hole_near_the_end_is_filled_when_nothing_is_left_to_send(void **state)
+{
+    struct flow f;
+    unsigned again[10] = {0};
+    (void)state;
+    flow_open(&f, true);
+    flow_write(&f, 10);
+    f.now_us += 1000;
+    for (unsigned i = 2; i <= 10; i++) { /* 0 and 7 are lost */
+        if (i == 8)
+            continue;
+        uint32_t start = i > 8 ? 8 * MSS : MSS;
+        flow_ack(&f, 0, (uint32_t[]){start, i * MSS, MSS, 7 * MSS}, i > 8 ? 2 : 1);
+        for (unsigned j = 0; j < f.h.out_count; j++)
+            again[seen_segment(&f, j)]++;
+    }
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(again[i], i == 0 || i == 7);
+    rig_close(&f.h);
+}
+
+/* RFC 8985 7.3: where there is something new to send, the probe is that. */
+static void
+a_probe_is_of_new_data_if_there_is_any(void **state)
+{
+    struct flow f;
+    (void)state;
+    flow_open(&f, true);
+    f.conn->cwnd = 2 * MSS;
+    flow_write(&f, 4);
+    assert_int_equal(f.h.out_count, 2);
+    rig_discard(&f.h);
+    while (f.h.out_count == 0)
+        rig_wait(&f.h, &f.now_us, 1);
+    assert_int_equal(seen_segment(&f, 0), 2);
+    assert_int_equal(net_counters(f.h.net)->tail_probes, 1);
+    assert_int_equal(net_counters(f.h.net)->retransmits, 0);
     rig_close(&f.h);
 }
 
@@ -760,6 +821,9 @@ main(void)
         cmocka_unit_test(the_scoreboard_is_bounded),
         cmocka_unit_test(split_acks_do_not_inflate_the_window),
         cmocka_unit_test(slow_start_doubles_until_loss_then_halves),
+        cmocka_unit_test(lost_segments_leave_room_in_the_pipe),
+        cmocka_unit_test(a_hole_near_the_end_is_filled_when_nothing_is_left_to_send),
+        cmocka_unit_test(a_probe_is_of_new_data_if_there_is_any),
         cmocka_unit_test(congestion_avoidance_adds_a_segment_per_window),
         cmocka_unit_test(an_rto_halves_the_threshold_once),
         cmocka_unit_test(after_an_idle_time_the_window_is_the_initial_one),
