@@ -57,13 +57,13 @@ static inline uint32_t item_of_read(struct core *core, struct burst_item *item,
     return 4 + size;
 }
 
-size_t burst_add_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
+const uint8_t *burst_add_reads(struct core *core, struct conn *conn, const uint8_t *p,
+                               const uint8_t *end)
 {
-    uint32_t room = BURST_ITEMS_MAX - core->burst_count, taken = 0;
     struct burst_item *item = &core->burst[core->burst_count];
-    size_t used = 0;
-    for (uint32_t size; taken < room; used += size, taken++, item++) {
-        size = item_of_read(core, item, bytes + used, n - used);
+    uint32_t taken = 0;
+    for (uint32_t size; item < &core->burst[BURST_ITEMS_MAX]; p += size, item++, taken++) {
+        size = item_of_read(core, item, p, (size_t)(end - p));
         if (size == 0)
             break;
         item->conn = conn;
@@ -73,7 +73,7 @@ size_t burst_add_reads(struct core *core, struct conn *conn, const uint8_t *byte
         conn->burst_items = (uint8_t)(conn->burst_items + taken);
         conn_note_requests(core, conn, taken);
     }
-    return used;
+    return p;
 }
 
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,

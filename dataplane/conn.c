@@ -513,14 +513,14 @@ static bool conn_flows(const struct core *core, const struct conn *conn)
 /* Reads at the front of the input, one after another. @return bytes of those taken. */
 static size_t conn_parse_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
 {
-    size_t used = 0;
+    const uint8_t *p = bytes, *end = bytes + n;
     while (LIKELY(conn_flows(core, conn))) {
-        used += burst_add_reads(core, conn, bytes + used, n - used);
-        if (LIKELY(used == n || core->burst_count < BURST_ITEMS_MAX))
+        p = burst_add_reads(core, conn, p, end);
+        if (LIKELY(p == end || core->burst_count < BURST_ITEMS_MAX))
             break;
         burst_run(core);
     }
-    return used;
+    return (size_t)(p - bytes);
 }
 
 /* Looks at whole frames; stops where input is paused or closed. @return bytes consumed. */
@@ -594,8 +594,25 @@ static void input_parse_kept(struct core *core, struct conn *conn)
     conn->input_capacity = 0;
 }
 
+/* As conn_input() of what is not a run of reads, or not only. */
+__attribute__((noinline)) static void input_other(struct core *core, struct conn *conn,
+                                                  const uint8_t *bytes, size_t n)
+{
+    if (conn->input_size) {
+        if (!input_keep(conn, bytes, n))
+            conn_close(core, conn, true);
+        else
+            input_parse_kept(core, conn);
+        return;
+    }
+    size_t used = conn_parse(core, conn, bytes, n);
+    if (used < n && !input_keep(conn, bytes + used, n - used))
+        conn_close(core, conn, true);
+}
+
 size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n)
 {
+    size_t used = 0;
     if (conn->paused)
         return 0;
     if (conn->input_closed)
@@ -603,21 +620,10 @@ size_t conn_input(struct core *core, struct conn *conn, const uint8_t *bytes, si
     if (UNLIKELY(conn->timed))
         conn->idle_since_ms = core->now_ms;
     stat_add(&core->stats.bytes_received, n);
-    if (conn->input_size) {
-        if (!input_keep(conn, bytes, n))
-            conn_close(core, conn, true);
-        else
-            input_parse_kept(core, conn);
-        return n;
-    }
-    size_t used = 0;
-    if (LIKELY(conn->state == CONN_ESTABLISHED && !core->draining))
+    if (LIKELY(!conn->input_size && !core->draining))
         used = conn_parse_reads(core, conn, bytes, n);
-    if (LIKELY(used == n))
-        return n;
-    used += conn_parse(core, conn, bytes + used, n - used);
-    if (used < n && !input_keep(conn, bytes + used, n - used))
-        conn_close(core, conn, true);
+    if (UNLIKELY(used < n))
+        input_other(core, conn, bytes + used, n - used);
     return n;
 }
 

@@ -191,11 +191,12 @@ static inline void conn_note_requests(struct core *core, struct conn *conn, uint
 static inline void burst_room(struct core *core);
 /**
  * Queue reads whose request is path and watch (exists, getData, getChildren, getChildren2) from the
- * front of the input of a connection that nothing holds up, as many as there is room for.
+ * front [p, end) of the input of a connection that nothing holds up, as many as there is room for.
  *
- * @return bytes of those taken. Stops at any other request, or malformed, or not here in whole.
+ * @return the end of those taken: any other request, or malformed, or not here in whole.
  */
-size_t burst_add_reads(struct core *core, struct conn *conn, const uint8_t *bytes, size_t n);
+const uint8_t *burst_add_reads(struct core *core, struct conn *conn, const uint8_t *p,
+                               const uint8_t *end);
 /** Queue a request that is served on this core; burst_room() was called. */
 void burst_add(struct core *core, struct conn *conn, const struct opcode_info *info, int32_t xid,
                struct bytes body, struct op *op);

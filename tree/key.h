@@ -35,10 +35,11 @@ static inline struct tree_key tree_key_of(const uint8_t secret[TREE_SECRET_BYTES
 {
     if (__builtin_expect(path.size == 0, 0))
         path = BYTES_OF("/");
-    XXH128_hash_t h =
-        path.size <= TREE_PATH_SHORT_BYTES
-            ? tree_hash_short(path.data, path.size, secret)
-            : XXH3_128bits_withSecret(path.data, path.size, secret, TREE_SECRET_BYTES);
+    if (__builtin_expect(path.size <= TREE_PATH_SHORT_BYTES, 1)) {
+        XXH128_hash_t h = tree_hash_short(path.data, path.size, secret);
+        return (struct tree_key){h.low64, h.high64};
+    }
+    XXH128_hash_t h = XXH3_128bits_withSecret(path.data, path.size, secret, TREE_SECRET_BYTES);
     return (struct tree_key){h.low64, h.high64};
 }
 

@@ -579,14 +579,10 @@ tcp_rearm(struct net *net, struct net_conn *c)
     tcp_timer_arm(net, c, c->rtx_due);
 }
 
-/* tcp_rearm() after the only segment in flight. */
+/* tcp_rearm() after what one_segment_does(). */
 static inline void
 rearm_lone(struct net *net, struct net_conn *c)
 {
-    if (UNLIKELY(!probe_wanted(c))) {
-        tcp_rearm(net, c);
-        return;
-    }
     c->rtx = RTX_PROBE;
     c->rtx_due = net->now_ms + lone_probe_ms(net, c);
     tcp_timer_arm(net, c, c->rtx_due);
@@ -600,9 +596,10 @@ static inline bool
 one_segment_does(const struct net *net, const struct net_conn *c)
 {
     uint32_t unsent = c->tx_end - c->snd_nxt;
-    return c->state == TCP_ESTABLISHED && c->snd_una == c->snd_nxt && unsent - 1 < c->mss &&
-           (c->flags & (F_TS | F_RECOVERY | F_LOSS | F_FIN_QUEUED)) == F_TS &&
-           unsent <= c->snd_wnd && 2 * unsent < c->cwnd && !c->extra && c->rtx == RTX_NONE &&
+    const uint32_t unusual = F_RECOVERY | F_LOSS | F_PROBED | F_FIN_QUEUED;
+    return c->state == TCP_ESTABLISHED && c->rtx == RTX_NONE && c->backoff == 0 && c->srtt_us8 &&
+           (c->flags & (F_TS | unusual)) == F_TS && !c->extra && c->snd_una == c->snd_nxt &&
+           unsent - 1 < c->mss && unsent <= c->snd_wnd && 2 * unsent < c->cwnd &&
            (int32_t)(net->now_ms - c->rtx_due) <= 0;
 }
 
