@@ -117,13 +117,17 @@ static void finish_dpdk(struct config_parse *p)
         *(c->dpdk_addresses[i].v6 ? &v6 : &v4) = true;
     if (!c->dpdk_enabled)
         return;
-    if (c->dpdk_address_count == 0)
+    if (c->dpdk_address_count == 0 && p->errors == 0) /* else perhaps its line is the wrong one */
         config_complain(p, CONFIG_LINE_ERROR,
                         "dpdk.enabled=true needs an address of the port's own; add a line such "
                         "as dpdk.address=192.0.2.7/24");
     if ((c->dpdk_gateway4_set && !v4) || (c->dpdk_gateway6_set && !v6))
         config_complain(p, CONFIG_LINE_ERROR,
                         "dpdk.gateway is of a family that dpdk.address has no address of");
+    if ((c->dpdk_gateway4_set && config_dpdk_address_known(c, &c->dpdk_gateway4)) ||
+        (c->dpdk_gateway6_set && config_dpdk_address_known(c, &c->dpdk_gateway6)))
+        config_complain(p, CONFIG_LINE_ERROR,
+                        "dpdk.gateway is one of dpdk.address's own addresses");
     if (v6 && c->dpdk_mtu_bytes < IPV6_MTU_MIN)
         config_complain(p, CONFIG_LINE_ERROR,
                         "dpdk.mtu=%d is below the %d bytes that IPv6 asks for", c->dpdk_mtu_bytes,

@@ -115,6 +115,8 @@ int config_parse_words(struct config_parse *p, const struct config_key *k, const
                        const char *value);
 int config_parse_super_digest(struct config_parse *p, const struct config_key *k, const char *key,
                               const char *value);
+/** Is it, whatever its prefix, one of dpdk.address? */
+bool config_dpdk_address_known(const struct config *c, const struct config_address *a);
 int config_parse_dpdk_address(struct config_parse *p, const struct config_key *k, const char *key,
                               const char *value);
 int config_parse_dpdk_gateway(struct config_parse *p, const struct config_key *k, const char *key,

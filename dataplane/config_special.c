@@ -346,6 +346,50 @@ static void address_format(const struct config_address *a, bool prefix, char *ou
         snprintf(out, size, "%s", host);
 }
 
+/* @return NULL: one host on a link can have this address; else what it is. */
+static const char *address_oddity(const struct config_address *a)
+{
+    static const uint8_t zeros[15], mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const uint8_t *b = a->bytes;
+    if (a->v6) {
+        if (memcmp(b, mapped, 12) == 0)
+            return "an IPv4 address written as IPv6";
+        if (memcmp(b, zeros, 15) == 0 && b[15] <= 1)
+            return b[15] ? "the loopback address" : "the unspecified address";
+        return b[0] == 0xff ? "a multicast address" : NULL;
+    }
+    uint32_t v = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    uint32_t host = a->prefix_bits ? (uint32_t)((1ull << (32 - a->prefix_bits)) - 1) : UINT32_MAX;
+    if (b[0] == 0 || b[0] == 127)
+        return b[0] ? "a loopback address" : "in the network of no address";
+    if (b[0] >= 224)
+        return b[0] < 240 ? "a multicast address" : "reserved or broadcast";
+    if (a->prefix_bits > 30 || ((v & host) != 0 && (v & host) != host))
+        return NULL;
+    return v & host ? "its network's broadcast address" : "the network itself";
+}
+
+/* Complains unless *a can be an address of the port, or of its gateway. */
+static bool address_usable(struct config_parse *p, const char *key, const char *word,
+                           const struct config_address *a)
+{
+    const char *oddity = address_oddity(a);
+    if (oddity)
+        config_complain(p, CONFIG_LINE_ERROR, "%s: %s is %s; give the address of one host", key,
+                        word, oddity);
+    return !oddity;
+}
+
+bool config_dpdk_address_known(const struct config *c, const struct config_address *a)
+{
+    for (uint32_t i = 0; i < c->dpdk_address_count; i++) {
+        const struct config_address *own = &c->dpdk_addresses[i];
+        if (own->v6 == a->v6 && memcmp(own->bytes, a->bytes, a->v6 ? 16 : 4) == 0)
+            return true;
+    }
+    return false;
+}
+
 int config_parse_dpdk_address(struct config_parse *p, const struct config_key *k, const char *key,
                               const char *value)
 {
@@ -361,12 +405,18 @@ int config_parse_dpdk_address(struct config_parse *p, const struct config_key *k
                             CONFIG_ADDRESSES_MAX);
             return CONFIG_EINVALID;
         }
-        if (too_long || !strchr(word, '/') ||
-            !address_parse(word, &c->dpdk_addresses[c->dpdk_address_count])) {
+        struct config_address *a = &c->dpdk_addresses[c->dpdk_address_count];
+        if (too_long || !strchr(word, '/') || !address_parse(word, a)) {
             config_complain(p, CONFIG_LINE_ERROR,
                             "%s: \"%s\" is no address with prefix; write for example 192.0.2.7/24, "
                             "2001:db8::7/64",
                             key, word);
+            return CONFIG_EINVALID;
+        }
+        if (!address_usable(p, key, word, a))
+            return CONFIG_EINVALID;
+        if (config_dpdk_address_known(c, a)) {
+            config_complain(p, CONFIG_LINE_ERROR, "%s: %s is there twice", key, word);
             return CONFIG_EINVALID;
         }
         c->dpdk_address_count++;
@@ -402,6 +452,8 @@ int config_parse_dpdk_gateway(struct config_parse *p, const struct config_key *k
                             "%s: \"%s\" is no address; write for example 192.0.2.1", key, word);
             return CONFIG_EINVALID;
         }
+        if (!address_usable(p, key, word, &a))
+            return CONFIG_EINVALID;
         if (a.v6 ? c->dpdk_gateway6_set : c->dpdk_gateway4_set) {
             config_complain(p, CONFIG_LINE_ERROR,
                             "%s: at most one gateway for IPv4 and one for IPv6", key);

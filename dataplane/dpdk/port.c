@@ -122,6 +122,23 @@ static int stations_open(struct server *server, char *error, size_t error_size)
     return 0;
 }
 
+/* A core that polls where it was not told to would share a CPU unasked. */
+static int cpus_check(const struct config *c, char *error, size_t error_size)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed))
+        return 0; /* cannot tell; the core itself will */
+    for (uint32_t i = 0; i < c->dpdk_cores.count; i++) {
+        if (CPU_ISSET((unsigned)c->dpdk_cores.ids[i], &allowed))
+            continue;
+        snprintf(error, error_size,
+                 "dpdk.cores: CPU %d is not there, or not one that this process may use",
+                 c->dpdk_cores.ids[i]);
+        return -1;
+    }
+    return 0;
+}
+
 static int open_all(struct server *server, char *error, size_t error_size)
 {
     const struct config *c = &server->config;
@@ -129,7 +146,8 @@ static int open_all(struct server *server, char *error, size_t error_size)
                                    .lanes = (uint16_t)server->port_core_count,
                                    .interrupts = c->dpdk_idle == CONFIG_IDLE_SLEEP,
                                    .offload = c->dpdk_offload};
-    if (eal_start(c->dpdk_eal, device_memory_mb(&device), error, error_size))
+    if (cpus_check(c, error, error_size) ||
+        eal_start(c->dpdk_eal, device_memory_mb(&device), error, error_size))
         return -1;
     port.eal_up = true;
     if (device_open(&port.dev, &device, error, error_size))

@@ -344,8 +344,8 @@ static void what_the_dpdk_port_cannot_use_is_refused(void **state)
     refused(BASE "dpdk.address=192.0.2.7\n", "\"192.0.2.7\" is no address with prefix");
     refused(BASE "dpdk.address=192.0.2.7/33\n", "no address with prefix");
     refused(BASE
-            "dpdk.address=1.2.3.4/8,1.2.3.4/8,1.2.3.4/8,1.2.3.4/8,1.2.3.4/8,1.2.3.4/8,1.2.3.4/8,"
-            "1.2.3.4/8,1.2.3.4/8\n",
+            "dpdk.address=1.2.3.1/8,1.2.3.2/8,1.2.3.3/8,1.2.3.4/8,1.2.3.5/8,1.2.3.6/8,1.2.3.7/8,"
+            "1.2.3.8/8,1.2.3.9/8\n",
             "more than 8 addresses");
     refused(BASE "dpdk.gateway=1.2.3.4,1.2.3.5\n", "at most one gateway");
     refused(BASE "dpdk.gateway=1.2.3.4/8\n", "is no address");
@@ -361,6 +361,39 @@ static void what_the_dpdk_port_cannot_use_is_refused(void **state)
     refused(BASE "dpdk.idle=doze\n", "dpdk.idle=doze: write one of poll|sleep");
     refused("clientPort=0\ndataDir=/d\ndpdk.enabled=true\ndpdk.address=1.2.3.4/8\n",
             "clientPort=0");
+}
+
+static void addresses_that_no_host_has_are_refused_for_the_port(void **state)
+{
+    static const struct {
+        const char *text, *what;
+    } rows[] = {
+        {"0.0.0.0/0", "no address"},
+        {"0.1.2.3/8", "no address"},
+        {"127.0.0.1/8", "loopback"},
+        {"224.0.0.1/24", "multicast"},
+        {"240.0.0.1/8", "reserved"},
+        {"255.255.255.255/32", "reserved"},
+        {"192.0.2.0/24", "the network itself"},
+        {"192.0.2.255/24", "broadcast"},
+        {"::/64", "unspecified"},
+        {"::1/128", "loopback"},
+        {"ff02::1/64", "multicast"},
+        {"::ffff:192.0.2.7/120", "an IPv4 address written as IPv6"},
+        {"192.0.2.7/24,192.0.2.7/16", "192.0.2.7/16 is there twice"},
+    };
+    struct config c;
+    char text[200];
+    (void)state;
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, BASE "dpdk.address=%s\n", rows[i].text);
+        refused(text, rows[i].what);
+    }
+    accepted(BASE "dpdk.address=192.0.2.0/31,192.0.2.255/32,2001:db8::/64,fe80::1/64\n", &c);
+    refused(BASE "dpdk.gateway=224.0.0.9\n", "dpdk.gateway: 224.0.0.9 is a multicast address");
+    refused(BASE "dpdk.gateway=::\n", "unspecified");
+    refused(BASE "dpdk.enabled=true\ndpdk.address=1.2.3.4/8\ndpdk.gateway=1.2.3.4\n",
+            "one of dpdk.address's own");
 }
 
 static void worker_threads_bound_the_data_cores_and_cores_sets_them(void **state)
@@ -510,6 +543,7 @@ int main(void)
         cmocka_unit_test(no_line_shows_a_secret),
         cmocka_unit_test(the_dpdk_port_takes_addresses_gateways_and_cpus),
         cmocka_unit_test(what_the_dpdk_port_cannot_use_is_refused),
+        cmocka_unit_test(addresses_that_no_host_has_are_refused_for_the_port),
         cmocka_unit_test(worker_threads_bound_the_data_cores_and_cores_sets_them),
         cmocka_unit_test(listener_keys_are_taken_and_judged),
         cmocka_unit_test(a_long_path_is_refused_and_the_longest_is_taken),
