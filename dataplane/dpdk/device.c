@@ -219,6 +219,8 @@ static int configure(struct device *dev, const struct rte_eth_dev_info *info)
 {
     struct rte_eth_conf conf = device_setup(dev, info);
     int result = rte_eth_dev_configure(dev->id, dev->queues, dev->queues, &conf);
+    if (result && dev->rss && rss_ask_without_key(info, &conf))
+        result = rte_eth_dev_configure(dev->id, dev->queues, dev->queues, &conf);
     if (result == 0 || !dev->rx_interrupts)
         return result;
     dev->rx_interrupts = false;

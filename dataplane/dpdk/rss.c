@@ -6,6 +6,8 @@
 #include "dataplane/net/net.h"
 
 #define ENTRIES_MAX 4096
+/* Where a driver does not say; vmxnet3 takes as many. */
+#define KEY_BYTES_USUAL 40
 
 /* As long as the longest that a device may have. */
 static uint8_t key[UINT8_MAX];
@@ -23,8 +25,18 @@ void rss_ask(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
         key[i] = (uint8_t)(NET_STEERING_KEY >> (i % 2 ? 0 : 8));
     conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     rss->rss_hf = rss_types(info);
-    rss->rss_key = info->hash_key_size ? key : NULL; /* NULL: the device's own */
-    rss->rss_key_len = info->hash_key_size;
+    rss->rss_key = key;
+    rss->rss_key_len = info->hash_key_size ? info->hash_key_size : KEY_BYTES_USUAL;
+}
+
+bool rss_ask_without_key(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+    struct rte_eth_rss_conf *rss = &conf->rx_adv_conf.rss_conf;
+    if (info->hash_key_size || !rss->rss_key)
+        return false;
+    rss->rss_key = NULL; /* the device's own */
+    rss->rss_key_len = 0;
+    return true;
 }
 
 /* Entry i belongs to lane i % lanes; lanes beyond the queues are reached by way of the others. */
@@ -47,8 +59,8 @@ unsigned rss_spread(uint16_t port, unsigned queues, unsigned lanes)
         return NET_STEERING_ENTRIES;
     int result = table_write(port, info.reta_size, queues, lanes);
     if (result)
-        LOG_WARN("dpdk: the port keeps its own table of queues (%s): frames that it brings to "
-                 "another core than theirs are handed over",
+        LOG_WARN("dpdk: the port's table of queues cannot be written (%s): if it does not name them "
+                 "in turn, frames are handed over between cores",
                  rte_strerror(-result));
     return info.reta_size;
 }

@@ -21,6 +21,9 @@ uint64_t rss_types(const struct rte_eth_dev_info *info);
 /** Put RSS into what the port will be configured with. info must stay until then. */
 void rss_ask(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf);
 
+/** After a refusal: ask again without a key, if the driver had not said that it takes one. */
+bool rss_ask_without_key(const struct rte_eth_dev_info *info, struct rte_eth_conf *conf);
+
 /**
  * Write the table of a port that was started.
  *

@@ -43,10 +43,11 @@ struct nic_model {
     const char *name;
     uint64_t rx_offload, tx_offload, hash_types;
     uint16_t queues;
-    uint8_t key_bytes;
+    uint8_t key_bytes;           /* 0: it does not say */
     uint16_t entries;            /* of the table; 0: it has none */
     uint16_t entries_configured; /* once it is configured, if that differs; 0: the same */
     bool table_fixed;            /* ... to its own, and not to be written */
+    bool key_refused;            /* it does not say because it takes none */
 };
 
 struct nic_frame {
@@ -244,7 +245,8 @@ static void nic_configure_rss(const struct rte_eth_conf *conf)
     nic.rss = conf->rxmode.mq_mode & RTE_ETH_MQ_RX_RSS_FLAG;
     nic.hash_types = rss->rss_hf;
     CHECK((rss->rss_hf & ~nic.model.hash_types) == 0);
-    CHECK(!rss->rss_key || (nic.model.key_bytes && rss->rss_key_len == nic.model.key_bytes));
+    CHECK(!rss->rss_key ||
+          rss->rss_key_len == (nic.model.key_bytes ? nic.model.key_bytes : sizeof(nic_key_own)));
     if (rss->rss_key)
         memcpy(nic.key, rss->rss_key, rss->rss_key_len);
     else
@@ -262,6 +264,8 @@ int __wrap_rte_eth_dev_configure(uint16_t port, uint16_t rx, uint16_t tx,
                                  const struct rte_eth_conf *conf)
 {
     struct rte_eth_conf rest = *conf;
+    if (nic.model.key_refused && conf->rx_adv_conf.rss_conf.rss_key)
+        return -EINVAL;
     nic.queues = rx;
     nic.rx_offload = conf->rxmode.offloads;
     nic.tx_offload = conf->txmode.offloads;
