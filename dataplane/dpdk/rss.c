@@ -59,8 +59,8 @@ unsigned rss_spread(uint16_t port, unsigned queues, unsigned lanes)
         return NET_STEERING_ENTRIES;
     int result = table_write(port, info.reta_size, queues, lanes);
     if (result)
-        LOG_WARN("dpdk: the port's table of queues cannot be written (%s): if it does not name them "
-                 "in turn, frames are handed over between cores",
+        LOG_WARN("dpdk: the port's table of queues cannot be written (%s): if it does not name "
+                 "them in turn, frames are handed over between cores",
                  rte_strerror(-result));
     return info.reta_size;
 }
