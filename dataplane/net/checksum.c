@@ -47,7 +47,6 @@ add_four(uint64_t sum, const uint8_t *p)
 static inline uint64_t
 add_blocks(uint64_t sum, const uint8_t *p, size_t blocks)
 {
-    const uint8_t(*bytes)[] = (const uint8_t(*)[])p;
     __asm__("clc\n"
             "1:\n\t"
             "adcq 0(%1), %0\n\t"
@@ -63,8 +62,8 @@ add_blocks(uint64_t sum, const uint8_t *p, size_t blocks)
             "jnz 1b\n\t"
             "adcq $0, %0"
             : "+r"(sum), "+r"(p), "+r"(blocks)
-            : "m"(*bytes)
-            : "cc");
+            :
+            : "cc", "memory");
     return sum;
 }
 #else
