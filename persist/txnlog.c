@@ -317,7 +317,8 @@ void txnlog_ahead(struct txnlog *log)
 {
     uint64_t unit = log->options.preallocate_bytes;
     if (log->failure || log->file < 0 || log->fill_refused || unit == 0 ||
-        log->filled >= log->tail + FILL_LOW_BYTES || grow(log, unit < FILL_BYTES ? unit : FILL_BYTES))
+        log->filled >= log->tail + FILL_LOW_BYTES ||
+        grow(log, unit < FILL_BYTES ? unit : FILL_BYTES))
         return;
     uint64_t block = STORAGE_BLOCK_BYTES;
     uint64_t from = (log->tail + block - 1) / block * block;

@@ -5,8 +5,8 @@
  *
  * A burst goes through stages, so that the cache misses of up to NET_BURST_MAX frames overlap:
  *
- *      parse, hash  ->  fetch flow slots  ->  find ids, fetch connections  ->  fetch what they point
- *      to  ->  process
+ *      parse, hash  ->  fetch flow slots  ->  find ids, fetch connections
+ *                   ->  fetch what they point to  ->  process
  *
  * Each stage that fetches is a loop of its own: what retires behind a fetch waits for its address
  * to be translated, and between computations each waits alone.

@@ -16,6 +16,7 @@
 
 #define RIG_LOG_THREAD
 #include "dataplane/log.h"
+#include "persist/acknowledged.h"
 #include "tests/dataplane/rig_client.h"
 #include "tests/scratch.h"
 
@@ -48,13 +49,26 @@ static void copy_file(const char *from, const char *to)
     close(out);
 }
 
-/* from/version-2 -> to/version-2, all snapshots or only the first. */
+/* from/version-2/name, if it is there: a temporary file may have been renamed meanwhile. */
+static void copy_named(const char *from, const char *to, const char *name)
+{
+    char source[1024], target[1024];
+    struct stat st;
+    snprintf(source, sizeof source, "%s/version-2/%s", from, name);
+    snprintf(target, sizeof target, "%s/version-2/%s", to, name);
+    if (stat(source, &st) == 0)
+        copy_file(source, target);
+}
+
+/* from/version-2 -> to/version-2, all snapshots or only the first. The server may go on writing:
+ * the claim of what is durable is copied first, for it may be older than the logs, never newer. */
 static void copy_directory(const char *from, const char *to, bool first_snapshot_only)
 {
     char source[1024], target[1024];
     snprintf(target, sizeof target, "%s/version-2", to);
     mkdir(to, 0700);
     assert_int_equal(mkdir(target, 0700), 0);
+    copy_named(from, to, ACKNOWLEDGED_NAME);
     snprintf(source, sizeof source, "%s/version-2", from);
     DIR *dir = opendir(source);
     assert_non_null(dir);
@@ -62,13 +76,9 @@ static void copy_directory(const char *from, const char *to, bool first_snapshot
     while ((e = readdir(dir))) {
         bool later = !strncmp(e->d_name, "snapshot.", 9) && strcmp(e->d_name, "snapshot.0") &&
                      strcmp(e->d_name, "snapshot.0.gz");
-        if (e->d_name[0] == '.' || (first_snapshot_only && later))
-            continue;
-        snprintf(source, sizeof source, "%s/version-2/%s", from, e->d_name);
-        snprintf(target, sizeof target, "%s/version-2/%s", to, e->d_name);
-        struct stat st;
-        if (stat(source, &st) == 0) /* a temporary file may have been renamed meanwhile */
-            copy_file(source, target);
+        if (e->d_name[0] != '.' && strcmp(e->d_name, ACKNOWLEDGED_NAME) &&
+            !(first_snapshot_only && later))
+            copy_named(from, to, e->d_name);
     }
     closedir(dir);
 }
