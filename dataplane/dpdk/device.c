@@ -254,6 +254,10 @@ static int start(struct device *dev, const struct rte_eth_dev_info *info, char *
         result = queues_setup(dev);
     if (result == 0)
         result = rte_eth_dev_start(dev->id);
+    if (result && dev->memif_client) { /* its server may come later: restart_when_due() */
+        LOG_WARN("dpdk: port %s finds no memif server yet and goes on trying", dev->name);
+        result = 0;
+    }
     if (result == 0 && dev->rss)
         dev->steering.entries = rss_spread(dev->id, dev->queues, dev->lanes);
     if (result)

@@ -10,6 +10,7 @@
 
 #include "client/wire/check.h"
 #include "dataplane/dpdk/eal.h"
+#include "dataplane/dpdk/memif.h"
 #include "dataplane/dpdk/station.h"
 #include "dataplane/log.h"
 
@@ -146,6 +147,7 @@ static int open_all(struct server *server, char *error, size_t error_size)
                                    .lanes = (uint16_t)server->port_core_count,
                                    .interrupts = c->dpdk_idle == CONFIG_IDLE_SLEEP,
                                    .offload = c->dpdk_offload};
+    memif_sockets_clean(c->dpdk_eal);
     if (cpus_check(c, error, error_size) ||
         eal_start(c->dpdk_eal, device_memory_mb(&device), error, error_size))
         return -1;
