@@ -19,6 +19,7 @@ queue_check(const struct net_conn *c)
     for (const struct chunk *k = c->tx_head; k; k = k->next, chunks++) {
         CHECK(seq_upto(k->seq, at) && seq_before(at, k->seq + k->end));
         CHECK(k->next || k == c->tx_head || k == c->tx_tail);
+        CHECK(!(c->flags & F_LONE) || (k->start == CHUNK_IS_SMALL && !k->next));
         at = k->seq + k->end;
     }
     CHECK(at == c->tx_end);
@@ -74,6 +75,7 @@ conn_check(const struct net *net, const struct net_conn *c)
     CHECK(c->mss >= TCP_MSS_MIN - 12 && c->cwnd < 1u << 30);
     CHECK(!(c->flags & F_RECOVERY) || !(c->flags & F_LOSS));
     CHECK(!c->user || (c->flags & F_ACCEPTED));
+    CHECK(!(c->flags & F_LONE) || c->tx_head);
     if (c->state >= TCP_ESTABLISHED)
         CHECK(seq_upto(c->rcv_nxt, c->rcv_adv + 1) && c->cwnd >= TCP_MSS_MIN - 12u);
     deadline_check(net, c);

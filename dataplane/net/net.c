@@ -352,8 +352,8 @@ users_prefetch(const struct net *net, const struct segment *segments, unsigned c
         if (id == FLOW_NONE)
             continue;
         const struct net_conn *c = &net->conns[id];
-        if (c->tx_head) /* fetching from NULL costs a walk of the page tables */
-            __builtin_prefetch(c->tx_head); /* freed by the ACK */
+        if (!(c->flags & F_LONE) && c->tx_head) /* from NULL it would cost a walk of page tables */
+            __builtin_prefetch(c->tx_head);     /* freed by the ACK */
         if (c->user && segments[i].bytes) /* a pure ACK is not told */
             net->config.callbacks.prefetch(c->user);
     }

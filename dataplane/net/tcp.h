@@ -86,6 +86,7 @@ enum tcp_flag {
     F_WSCALE = 1 << 25,    /* window scaling offered or agreed */
     F_DISCARD = 1 << 28,   /* net_shutdown(): what still comes is acknowledged and thrown away */
     F_WRITABLE_DUE = 1 << 26, /* the buffer pool was empty: ask again at delack_due */
+    F_LONE = 1 << 29, /* the send queue is one small chunk: it is freed without a look at it */
     F_ACK_TIMED = 1 << 27, /* F_ACK_DELAYED has seen a net_flush(): owed at delack_due */
 };
 
@@ -375,6 +376,8 @@ tcp_timer_arm(struct net *net, struct net_conn *c, uint32_t due)
     if (UNLIKELY(!(c->flags & F_WHEEL) || (int32_t)(c->wheel_due - due) > 0))
         tcp_timer_place(net, c, due); /* else it fires before, and is put back then */
 }
+/** Everything is acknowledged: no deadline is left but what the flags say. */
+void tcp_timer_idle(struct net *net, struct net_conn *c);
 void tcp_keepalive_arm(struct net *net, struct net_conn *c);
 
 /* tcp_close.c */

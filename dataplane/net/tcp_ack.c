@@ -269,6 +269,8 @@ tcp_ack_predicted(struct net *net, struct net_conn *c, const struct segment *seg
     c->rtx = RTX_NONE; /* RFC 6298 5.3: restart */
     if (c->snd_una != c->snd_nxt)
         tcp_rearm(net, c);
+    else if (seg->bytes == 0) /* else the answer will want a timer again */
+        tcp_timer_idle(net, c);
 }
 
 /* RFC 5681 section 2: outstanding data, no payload, no SYN or FIN, same ACK, same window. */

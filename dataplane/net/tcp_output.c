@@ -66,6 +66,7 @@ queue_append(struct net_conn *c, struct chunk *k)
     }
     if (tail == head)
         c->tx_cursor = NULL;
+    c->flags &= ~F_LONE;
     tail->next = k;
     c->tx_tail = k;
     return k;
@@ -82,7 +83,9 @@ queue_room(struct net *net, struct net_conn *c, uint32_t least, uint32_t wanted)
     struct chunk *fresh = NULL;
     if (!k && wanted <= CHUNK_SMALL_PAYLOAD_BYTES)
         fresh = chunk_get_small(net);
-    if (UNLIKELY(!fresh))
+    if (LIKELY(fresh != NULL))
+        c->flags |= F_LONE;
+    else
         fresh = chunk_get(net);
     return queue_append(c, fresh);
 }
@@ -185,7 +188,14 @@ void
 tcp_queue_trim(struct net *net, struct net_conn *c, uint32_t upto)
 {
     struct chunk *k = c->tx_head;
+    if (LIKELY((c->flags & F_LONE) && upto == c->tx_end)) {
+        pool_put(&net->small_chunks, k);
+        c->tx_head = NULL;
+        c->flags &= ~F_LONE;
+        return;
+    }
     while (k && seq_upto(k->seq + k->end, upto)) {
+        c->flags &= ~F_LONE;
         c->tx_head = k->next;
         if (k->next && c->tx_cursor == k)
             c->tx_cursor = NULL;
@@ -600,7 +610,7 @@ one_segment_does(const struct net *net, const struct net_conn *c)
     return c->state == TCP_ESTABLISHED && c->rtx == RTX_NONE && c->backoff == 0 && c->srtt_us8 &&
            (c->flags & (F_TS | unusual)) == F_TS && !c->extra && c->snd_una == c->snd_nxt &&
            unsent - 1 < c->mss && unsent <= c->snd_wnd && 2 * unsent < c->cwnd &&
-           (int32_t)(net->now_ms - c->rtx_due) <= 0;
+           ((int32_t)(net->now_ms - c->rtx_due) <= 0 || c->cwnd <= tcp_window_initial(c));
 }
 
 bool

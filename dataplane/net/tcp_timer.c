@@ -22,6 +22,13 @@ tcp_timer_place(struct net *net, struct net_conn *c, uint32_t due)
 }
 
 void
+tcp_timer_idle(struct net *net, struct net_conn *c)
+{
+    if ((c->flags & (F_WHEEL | F_SLOW | F_ACK_TIMED | F_WRITABLE_DUE)) == F_WHEEL)
+        wheel_forget(&net->wheel, conn_id(net, c));
+}
+
+void
 tcp_keepalive_arm(struct net *net, struct net_conn *c)
 {
     if (net->config.times.keepalive_ms == 0)

@@ -5,10 +5,12 @@
 #include "client/wire/check.h"
 #include "dataplane/net/tcp.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #define FIRING (WHEEL_LEVELS * WHEEL_SLOTS)
-#define PLACES 64  /* per block in net_conn.wheel_at */
+#define PLACES 128 /* per block in net_conn.wheel_at */
+#define FORGOTTEN_SHARE 4 /* of the connections, one in so many may leave an entry behind */
 #define FIRING_AHEAD 16 /* entries: their connections are fetched while others fire */
 
 int
@@ -17,8 +19,10 @@ wheel_init(struct wheel *wheel, struct net_conn *conns, uint32_t conns_max, uint
     *wheel = (struct wheel){.conns = conns, .now = now, .free_head = WHEEL_NONE};
     for (unsigned i = 0; i <= FIRING; i++)
         wheel->heads[i] = WHEEL_NONE;
+    wheel->forgotten_max = conns_max / FORGOTTEN_SHARE;
     /* Full ones, one that is not per slot, and one that cascade() is emptying. */
-    wheel->blocks_max = conns_max / WHEEL_BLOCK_ENTRIES + FIRING + 2;
+    wheel->blocks_max =
+        (conns_max + wheel->forgotten_max) / WHEEL_BLOCK_ENTRIES + FIRING + 2;
     wheel->blocks = aligned_alloc(64, wheel->blocks_max * sizeof *wheel->blocks);
     return wheel->blocks ? 0 : -1;
 }
@@ -70,31 +74,32 @@ block_pop(struct wheel *wheel, uint32_t slot)
 }
 
 static void
-entry_place(struct wheel *wheel, struct wheel_block *block, uint32_t index, struct wheel_entry e)
+id_place(struct wheel *wheel, struct wheel_block *block, uint32_t index, uint32_t id)
 {
-    block->entries[index] = e;
-    wheel->conns[e.id].wheel_at = (uint32_t)(block - wheel->blocks) * PLACES + index;
+    block->ids[index] = id;
+    wheel->conns[id].wheel_at = (uint32_t)(block - wheel->blocks) * PLACES + index;
 }
 
 static void
-slot_push(struct wheel *wheel, uint32_t slot, struct wheel_entry e)
+slot_push(struct wheel *wheel, uint32_t slot, uint32_t id)
 {
     uint32_t head = wheel->heads[slot];
     struct wheel_block *block = head == WHEEL_NONE ? NULL : &wheel->blocks[head];
     if (!block || block->count == WHEEL_BLOCK_ENTRIES)
         block = block_push(wheel, slot);
-    entry_place(wheel, block, block->count++, e);
+    id_place(wheel, block, block->count++, id);
 }
 
-/* The entry that was pushed last. */
-static struct wheel_entry
+/* What was pushed last. @return WHEEL_NONE: its connection has forgotten it. */
+static uint32_t
 slot_pop(struct wheel *wheel, uint32_t slot)
 {
     struct wheel_block *block = &wheel->blocks[wheel->heads[slot]];
-    struct wheel_entry e = block->entries[--block->count];
+    uint32_t id = block->ids[--block->count];
     if (block->count == 0)
         block_pop(wheel, slot);
-    return e;
+    wheel->forgotten -= id == WHEEL_NONE;
+    return id;
 }
 
 /* The slot for a deadline, and the tick at which that slot must be looked at. */
@@ -125,7 +130,7 @@ wheel_add(struct wheel *wheel, uint32_t id, uint32_t due)
     uint32_t tick_ms, slot = slot_of(wheel, due, &tick_ms);
     if (wheel->count == 0 || (int32_t)(tick_ms - wheel->hint) < 0)
         wheel->hint = tick_ms;
-    slot_push(wheel, slot, (struct wheel_entry){id, due});
+    slot_push(wheel, slot, id);
     wheel->count++;
 }
 
@@ -135,12 +140,38 @@ wheel_remove(struct wheel *wheel, uint32_t id)
     struct net_conn *c = &wheel->conns[id];
     uint32_t at = c->wheel_at;
     struct wheel_block *block = &wheel->blocks[at / PLACES];
-    CHECK((c->flags & F_WHEEL) && block->entries[at % PLACES].id == id);
-    struct wheel_entry last = slot_pop(wheel, block->slot);
-    if (last.id != id)
-        entry_place(wheel, block, at % PLACES, last);
+    CHECK((c->flags & F_WHEEL) && block->ids[at % PLACES] == id);
+    uint32_t last;
+    do
+        last = slot_pop(wheel, block->slot);
+    while (last == WHEEL_NONE);
+    if (last != id)
+        id_place(wheel, block, at % PLACES, last);
     c->flags &= ~F_WHEEL;
     wheel->count--;
+}
+
+void
+wheel_forget(struct wheel *wheel, uint32_t id)
+{
+    struct net_conn *c = &wheel->conns[id];
+    uint32_t *place = &wheel->blocks[c->wheel_at / PLACES].ids[c->wheel_at % PLACES];
+    if (wheel->forgotten == wheel->forgotten_max) {
+        wheel_remove(wheel, id);
+        return;
+    }
+    CHECK((c->flags & F_WHEEL) && *place == id);
+    *place = WHEEL_NONE;
+    c->flags &= ~F_WHEEL;
+    wheel->count--;
+    wheel->forgotten++;
+}
+
+/* To be fetched in advance; of a forgotten entry, something that does no harm. */
+static const struct net_conn *
+conn_of(const struct wheel *wheel, uint32_t id)
+{
+    return &wheel->conns[id == WHEEL_NONE ? 0 : id];
 }
 
 /* Distribute a slot of a higher level over the levels below: wheel->now is its first ms. */
@@ -153,9 +184,14 @@ cascade(struct wheel *wheel, uint32_t slot)
     while (b != WHEEL_NONE) {
         struct wheel_block *block = &wheel->blocks[b];
         for (uint32_t i = 0; i < block->count; i++)
-            __builtin_prefetch(&wheel->conns[block->entries[i].id].wheel_at, 1);
-        for (uint32_t i = 0; i < block->count; i++)
-            slot_push(wheel, slot_of(wheel, block->entries[i].due, &tick_ms), block->entries[i]);
+            __builtin_prefetch(&conn_of(wheel, block->ids[i])->wheel_at, 1);
+        for (uint32_t i = 0; i < block->count; i++) {
+            uint32_t id = block->ids[i];
+            if (id == WHEEL_NONE)
+                wheel->forgotten--;
+            else
+                slot_push(wheel, slot_of(wheel, wheel->conns[id].wheel_due, &tick_ms), id);
+        }
         uint32_t next = block->next;
         block->next = wheel->free_head;
         wheel->free_head = b;
@@ -214,30 +250,31 @@ tick(struct wheel *wheel)
         wheel->blocks[b].slot = FIRING;
 }
 
-/* The connection that fires FIRING_AHEAD after the next, or the next. */
+/* The connection that fires FIRING_AHEAD from now, or the last that is sure to. */
 static const struct net_conn *
 firing_ahead(const struct wheel *wheel)
 {
     const struct wheel_block *block = &wheel->blocks[wheel->heads[FIRING]];
-    uint32_t from_end = FIRING_AHEAD + 1;
+    uint32_t from_end = FIRING_AHEAD;
     if (block->count < from_end) {
         if (block->next == WHEEL_NONE)
-            return &wheel->conns[block->entries[0].id];
+            return conn_of(wheel, block->ids[0]);
         from_end -= block->count;
         block = &wheel->blocks[block->next];
     }
-    return &wheel->conns[block->entries[block->count - from_end].id];
+    return conn_of(wheel, block->ids[block->count - from_end]);
 }
 
-uint32_t
-wheel_advance(struct wheel *wheel, uint32_t to)
+/* Bring what is due next into the FIRING slot. @return false: nothing is, wheel->now == to. */
+static bool
+firing_fill(struct wheel *wheel, uint32_t to)
 {
     while (wheel->heads[FIRING] == WHEEL_NONE) {
         if (wheel->now == to)
-            return WHEEL_NONE;
+            return false;
         if (wheel->count == 0 || (int32_t)(wheel->hint - to) > 0) {
             wheel->now = to;
-            return WHEEL_NONE;
+            return false;
         }
         uint32_t step = next_occupied_ms(wheel);
         CHECK(step != UINT32_MAX);
@@ -247,10 +284,23 @@ wheel_advance(struct wheel *wheel, uint32_t to)
         wheel->now += step;
         tick(wheel);
     }
-    const struct net_conn *ahead = firing_ahead(wheel);
-    __builtin_prefetch(ahead, 1); /* here: gcc drops calls of a function that only fetches */
-    __builtin_prefetch((const char *)ahead + 64, 1);
-    uint32_t id = slot_pop(wheel, FIRING).id;
+    return true;
+}
+
+uint32_t
+wheel_advance(struct wheel *wheel, uint32_t to)
+{
+    uint32_t id;
+    do {
+        if (!firing_fill(wheel, to))
+            return WHEEL_NONE;
+        id = slot_pop(wheel, FIRING);
+    } while (id == WHEEL_NONE);
+    if (wheel->heads[FIRING] != WHEEL_NONE) {
+        const struct net_conn *ahead = firing_ahead(wheel);
+        __builtin_prefetch(ahead, 1); /* here: gcc drops calls of a function that only fetches */
+        __builtin_prefetch((const char *)ahead + 64, 1);
+    }
     wheel->conns[id].flags &= ~F_WHEEL;
     wheel->count--;
     return id;

@@ -127,8 +127,10 @@ wheel_against_list(uint32_t start, unsigned stride, unsigned horizon)
     for (unsigned step = 0; step < 3000; step++) {
         for (unsigned k = 0; k < 5; k++) {
             uint32_t i = next_random() % TIMERS;
-            if (conns[i].flags & F_WHEEL) {
+            if ((conns[i].flags & F_WHEEL) && next_random() % 2) {
                 wheel_remove(&w, i);
+            } else if (conns[i].flags & F_WHEEL) {
+                wheel_forget(&w, i);
             } else {
                 due[i] = now + 1 + next_random() % (next_random() % 4 ? 300 : horizon);
                 wheel_add(&w, i, due[i]);
@@ -151,6 +153,36 @@ wheel_against_list(uint32_t start, unsigned stride, unsigned horizon)
             if (conns[i].flags & F_WHEEL)
                 assert_true((int32_t)(due[i] - now) > 0);
     }
+    wheel_destroy(&w);
+}
+
+/* Deadlines set and forgotten faster than they pass: entries stay within the wheel's blocks, and
+ * the last set fires. */
+static void
+the_wheel_forgets_without_growing(void **state)
+{
+    (void)state;
+    static struct wheel w;
+    static struct net_conn conns[TIMERS];
+    memset(conns, 0, sizeof conns);
+    assert_int_equal(wheel_init(&w, conns, TIMERS, 0), 0);
+    for (unsigned round = 0; round < 1000; round++)
+        for (uint32_t i = 0; i < TIMERS; i++) {
+            wheel_add(&w, i, 1 + (round * 7 + i) % 5000);
+            if (round < 999)
+                wheel_forget(&w, i);
+            assert_true(w.forgotten <= w.forgotten_max);
+        }
+    assert_int_equal(w.count, TIMERS);
+    uint32_t fired = 0, id;
+    while ((id = wheel_advance(&w, 5000)) != WHEEL_NONE) {
+        assert_int_equal(w.now, 1 + (999 * 7 + id) % 5000);
+        fired++;
+    }
+    assert_int_equal(fired, TIMERS);
+    assert_int_equal(w.count, 0);
+    assert_int_equal(w.forgotten, 0);
+    assert_true(wheel_next_ms(&w) == UINT32_MAX);
     wheel_destroy(&w);
 }
 
@@ -238,6 +270,7 @@ main(void)
         cmocka_unit_test(siphash_matches_its_reference),
         cmocka_unit_test(the_flow_table_agrees_with_a_list_under_collisions),
         cmocka_unit_test(the_wheel_fires_each_timer_in_its_millisecond),
+        cmocka_unit_test(the_wheel_forgets_without_growing),
         cmocka_unit_test(a_pool_stops_at_its_limit_and_reuses_the_last),
         cmocka_unit_test(addresses_are_read_and_written),
         cmocka_unit_test(a_config_out_of_range_is_named),
