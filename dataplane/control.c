@@ -2,6 +2,7 @@
  * Copyright the Sengi authors */
 #include "dataplane/control.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,8 @@
 /* Between flushes that compete with reads: times the CPU time of the last one, and at most. */
 #define FLUSH_REST 31
 #define FLUSH_REST_US_MAX 4000
+/* While a flush is on its way, between offers of the only CPU. */
+#define GIVE_WAY_US 20
 
 /* --- publication --- */
 
@@ -97,8 +100,11 @@ static void control_publish(struct control *c)
  * txns superseded, is before the store that this load reads. */
 static void control_retire(struct control *c)
 {
-    if (!c->published)
+    if (!c->published) {
+        if (store_retires(c->store))
+            store_retire(c->store, &(struct tree_txn *){NULL});
         return;
+    }
     uint64_t drained = UINT64_MAX;
     for (unsigned i = 0; i < c->server->core_count; i++) {
         uint64_t d = atomic_load_explicit(&c->server->cores[i]->drained, memory_order_acquire);
@@ -217,6 +223,17 @@ static void log_submit(struct control *c)
     CHECK(c->filling);
 }
 
+/* Given one CPU, a flush needs it too, several times for microseconds: the log thread, and threads
+ * of the kernel that pass on what it asks of the disk. Beside a loop that never sleeps each would
+ * wait for the scheduler's tick, milliseconds in all. */
+static void log_give_way(struct control *c)
+{
+    if (!c->server->one_thread || !c->log_busy || c->now_us < c->give_way_us)
+        return;
+    c->give_way_us = c->now_us + GIVE_WAY_US;
+    (void)sched_yield(); /* cannot fail on Linux */
+}
+
 /* --- snapshots (disk-formats.md section 5.9) --- */
 
 static void snapshot_rearm(struct control *c)
@@ -312,6 +329,7 @@ bool control_step(struct control *c)
 {
     c->now_us = server_now_us();
     c->now_ms = c->now_us / 1000;
+    c->wall_ms = 0;
     log_results(c);
     control_unstall(c);
     take_ops(c);
@@ -326,6 +344,7 @@ bool control_step(struct control *c)
     log_submit(c);
     control_publish(c);
     control_retire(c);
+    log_give_way(c);
     if (c->failed)
         atomic_store_explicit(&c->server->stop_requested, true, memory_order_release);
     return more || log_gathers(c) || control_has_work(c);
@@ -350,8 +369,9 @@ int control_timeout_ms(const struct control *c)
     next = reap < next ? reap : next;
     if (c->pending.count && c->tick_next_ms < next)
         next = c->tick_next_ms;
-    /* Batches wait to be retired, or a core's full ring for room: neither says when. */
-    if (c->published || c->building)
+    /* Batches wait to be retired, txns for their grace period, or a core's full ring for room: none
+     * says when. */
+    if (c->published || c->building || store_retires(c->store))
         next = (int64_t)c->now_ms + 10 < next ? (int64_t)c->now_ms + 10 : next;
     if (next == INT64_MAX)
         return -1;

@@ -120,7 +120,9 @@ struct control {
     struct digest_log digests; /* for the word `hash` */
 
     uint64_t now_us, now_ms; /* monotonic, read once per step */
+    int64_t wall_ms;         /* since 1970, of the step's txns; 0: not read yet */
     uint64_t flush_next_us;  /* not before, while there is other work for the only CPU */
+    uint64_t give_way_us;    /* the CPU is not offered again before; one_thread only */
     int64_t tick_next_ms;
     bool stopping, failed;
 

@@ -48,6 +48,14 @@ static const struct opcode_info *txn_info(const struct op *op)
     }
 }
 
+/* Read once per step: the time of all its txns. */
+static int64_t wall_ms(struct control *c)
+{
+    if (!c->wall_ms)
+        c->wall_ms = (int64_t)server_wall_ms();
+    return c->wall_ms;
+}
+
 /* Prepare the txn and its sealed record at the end of the batch being filled. */
 static enum tree_verdict prepare(struct control *c, struct op *op, struct tree_answer *answer,
                                  struct bytes *entry)
@@ -64,7 +72,7 @@ static enum tree_verdict prepare(struct control *c, struct op *op, struct tree_a
                                        : (struct bytes){.data = op->body, .size = op->body_size},
         .auth = op->auth,
         .zxid = zab_next_zxid(c->zab),
-        .time_ms = (int64_t)server_wall_ms(),
+        .time_ms = wall_ms(c),
     };
     if (!buffer_room(records, TXNLOG_RECORD_HEAD)) {
         records->failed = false;
@@ -97,7 +105,7 @@ static void propose(struct control *c, struct op *op, struct bytes entry)
     c->filling->last = zxid;
     op->zxid = zxid;
     op_list_push(&c->pending, op);
-    atomic_fetch_add_explicit(&c->proposals, 1, memory_order_relaxed);
+    stat_add(&c->proposals, 1);
 }
 
 /* An entry's size is known only when it is made; room is kept for the largest. */
@@ -270,7 +278,7 @@ static void session_closed(struct control *c, struct op *op)
 
 void control_committed(struct control *c, struct op *op)
 {
-    atomic_fetch_add_explicit(&c->commits, 1, memory_order_relaxed);
+    stat_add(&c->commits, 1);
     switch (op->kind) {
     case OP_CONNECT:
         if (!op->session && op->info)

@@ -2,9 +2,9 @@
  * Copyright the Sengi authors */
 #include "persist/logfile.h"
 
+#include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "client/wire/check.h"
 #include "persist/txnlog.h"
@@ -127,7 +127,7 @@ static const char *record_reason(struct logfile *f, uint64_t offset, struct byte
     *entry = (struct bytes){p + TXNLOG_RECORD_HEAD, n};
     if (entry->data[n] != END_MARK)
         return "a record without its end mark";
-    if (crc != adler32(1, entry->data, n))
+    if (crc != isal_adler32(1, entry->data, n))
         return "a record whose checksum does not match";
     return NULL;
 }

@@ -2,9 +2,9 @@
  * Copyright the Sengi authors */
 #include "persist/txnlog.h"
 
+#include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "client/wire/check.h"
 #include "client/wire/jute.h"
@@ -91,7 +91,7 @@ int txnlog_seal(uint8_t *record, size_t entry_bytes)
     CHECK(entry_bytes >= TXN_HEADER_BYTES);
     const uint8_t *entry = record + TXNLOG_RECORD_HEAD;
     /* The entry alone, neither length nor end mark, whatever Java's comment says (section 3.2). */
-    be64_store(record, adler32(1, entry, (uInt)entry_bytes));
+    be64_store(record, isal_adler32(1, entry, entry_bytes));
     be32_store(record + 8, (uint32_t)entry_bytes);
     record[TXNLOG_RECORD_HEAD + entry_bytes] = END_MARK;
     return (int)(entry_bytes + RECORD_OVERHEAD);

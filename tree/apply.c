@@ -102,10 +102,10 @@ static int apply_delete(struct apply *a, struct bytes path)
 
 static int apply_set_data(struct apply *a, const struct txn_set_data *txn)
 {
-    if (!txn->path.data || !tree_newest(a->t, txn->path))
+    struct tree_key key = store_key(a->t->store, txn->path);
+    if (!txn->path.data || !store_newest(a->t->store, key))
         return ignored(a);
-    return tree_node_set_data(a->t, txn->path, txn->data, txn->version, a->header->zxid,
-                              a->header->time_ms);
+    return tree_node_set_data(a->t, txn, key, a->header->zxid, a->header->time_ms);
 }
 
 static int apply_set_acl(struct apply *a, const struct txn_set_acl *txn)

@@ -39,9 +39,9 @@ void write_result(struct write *w, int32_t type)
     buffer_put_int(w->reply, ZK_OK);
 }
 
-void write_stat(struct write *w, struct bytes path)
+void write_stat(struct write *w, struct tree_key key)
 {
-    const struct version *v = tree_newest(w->t, path);
+    const struct version *v = store_newest(w->t->store, key);
     CHECK(v);
     buffer_put_raw(w->reply, v->stat, STAT_BYTES);
 }
@@ -112,7 +112,8 @@ int prepare_set_data(struct write *w, const struct request *q)
         return ZK_MARSHALLINGERROR;
     if (!path_valid(q->path))
         return ZK_BADARGUMENTS;
-    const struct version *v = tree_newest(t, q->path);
+    struct tree_key key = store_key(t->store, q->path);
+    const struct version *v = store_newest(t->store, key);
     if (!v)
         return ZK_NONODE;
     if (!tree_allows(t, v, PERM_WRITE, w->rq->auth))
@@ -128,12 +129,13 @@ int prepare_set_data(struct write *w, const struct request *q)
     int rc = write_room(w, jute_bytes_size(q->path) + jute_bytes_size(q->data) + 4, &out);
     if (rc)
         return rc;
-    txn_set_data_write(&out, &(struct txn_set_data){q->path, q->data, version});
-    rc = tree_node_set_data(t, q->path, q->data, version, w->rq->zxid, w->rq->time_ms);
+    struct txn_set_data set = {q->path, q->data, version};
+    txn_set_data_write(&out, &set);
+    rc = tree_node_set_data(t, &set, key, w->rq->zxid, w->rq->time_ms);
     if (rc)
         return rc;
     write_result(w, OP_SET_DATA);
-    write_stat(w, q->path);
+    write_stat(w, key);
     return 0;
 }
 
@@ -145,7 +147,8 @@ static int prepare_set_acl(struct write *w, const struct request *q)
     int rc = acl_fix(q->acl, w->rq->auth, buffer_reset(&t->acl));
     if (rc)
         return rc;
-    const struct version *v = tree_newest(t, q->path);
+    struct tree_key key = store_key(t->store, q->path);
+    const struct version *v = store_newest(t->store, key);
     if (!v)
         return ZK_NONODE;
     if (!tree_allows(t, v, PERM_ADMIN, w->rq->auth))
@@ -168,7 +171,7 @@ static int prepare_set_acl(struct write *w, const struct request *q)
         acl_drop(store_acls(t->store), id);
         return TREE_ENOMEM;
     }
-    write_stat(w, q->path);
+    write_stat(w, key);
     return 0;
 }
 

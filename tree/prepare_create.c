@@ -147,6 +147,6 @@ int prepare_create(struct write *w, const struct opcode_info *op, const struct r
     write_result(w, op->number == OP_CREATE ? OP_CREATE : OP_CREATE2);
     buffer_put_bytes(w->reply, path);
     if (op->number != OP_CREATE)
-        write_stat(w, path);
+        write_stat(w, store_key(t->store, path));
     return 0;
 }

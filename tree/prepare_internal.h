@@ -30,7 +30,7 @@ void write_cut(struct write *w, size_t entry_size, size_t reply_size);
 /** Header of an operation's result: nothing for a single request, a MultiHeader inside a multi. */
 void write_result(struct write *w, int32_t type);
 /** The 68 bytes of a Stat. */
-void write_stat(struct write *w, struct bytes path);
+void write_stat(struct write *w, struct tree_key key);
 
 int prepare_create(struct write *w, const struct opcode_info *op, const struct request *q);
 int prepare_delete(struct write *w, const struct request *q);

@@ -13,7 +13,7 @@
  *
  * Ordering
  *   D0  the call_rcu thread pushes a batch to `done` with release after its last access
- *   D1  the writer takes all of `done` with acquire before it uses the txns again
+ *   D1  the writer takes all of `done` with acquire before it frees and uses the txns again
  *   D2  the call_rcu thread counts the batch with release as the last thing; when all are counted
  *       the store may be freed
  */
@@ -73,7 +73,7 @@ static void txn_recycle(struct store *s, struct tree_txn *txn)
         u->paths->used = 0;
     u->count = 0;
     txn->change_count = 0;
-    txn_list_append(&s->spare, txn, txn, 1);
+    txn_list_push(&s->spare, txn); /* the last one first: it is in the cache */
 }
 
 /* --- undo --- */
@@ -151,7 +151,7 @@ void retire_table(void *store, struct index_retired *table)
     s->tables = table;
 }
 
-/* --- free: call_rcu thread, or the writer when there are no readers --- */
+/* --- free: the writer's thread, whose heap the memory came from --- */
 
 static void memory_free(const struct undo_entry *entry)
 {
@@ -161,7 +161,7 @@ static void memory_free(const struct undo_entry *entry)
         free(entry->a);
 }
 
-static void entry_free(const struct undo_entry *entry, enum txn_fate fate)
+static void entry_free(struct store *s, const struct undo_entry *entry, enum txn_fate fate)
 {
     switch ((enum undo_kind)entry->kind) {
     case UNDO_SLOT:
@@ -181,29 +181,43 @@ static void entry_free(const struct undo_entry *entry, enum txn_fate fate)
     case UNDO_FREE_ALWAYS:
         memory_free(entry);
         break;
-    case UNDO_ACL_TAKEN:
-    case UNDO_ACL_RELEASED: /* the writer's, in txn_settle() */
+    case UNDO_ACL_TAKEN: /* given back by txn_undo() */
+        break;
+    case UNDO_ACL_RELEASED:
+        if (fate == TXN_RETIRED)
+            acl_drop(s->acls, entry->acl);
         break;
     }
 }
 
-/** Free what a batch of txns names. @return the last of them. */
-static struct tree_txn *batch_free(struct tree_txn *head)
+static void tables_free(struct txn_undo *u)
 {
-    for (struct index_retired *table = head->undo->tables, *next; table; table = next) {
+    for (struct index_retired *table = u->tables, *next; table; table = next) {
         next = table->next;
         index_retired_free(table);
     }
-    head->undo->tables = NULL;
-    struct tree_txn *last = head;
-    for (struct tree_txn *txn = head; txn; txn = txn->next) {
+    u->tables = NULL;
+}
+
+/** Free what txns name whose grace period is over, at most `max` of them, and keep the txns. */
+static void free_some(struct store *s, uint64_t max)
+{
+    for (; max > 0; max--) {
+        if (!s->over && atomic_load_explicit(&s->done, memory_order_relaxed))
+            s->over = atomic_exchange_explicit(&s->done, NULL, memory_order_acquire); /* D1 */
+        struct tree_txn *txn = s->over;
+        if (!txn)
+            return;
+        s->over = txn->next;
+        txn->next = NULL;
         const struct txn_undo *u = txn->undo;
         for (uint32_t i = 0; i < u->count; i++)
-            entry_free(&u->entries[i], u->fate);
-        last = txn;
+            entry_free(s, &u->entries[i], u->fate);
+        txn_recycle(s, txn);
     }
-    return last;
 }
+
+/* --- the grace period --- */
 
 static void batch_done(struct rcu_head *rcu)
 {
@@ -212,10 +226,11 @@ static void batch_done(struct rcu_head *rcu)
     READER_ACQUIRE(&reader_grace); /* the readers' quiescent states */
     struct store *s = u->store;
     struct tree_txn *head = &caa_container_of(u, struct store_txn, undo)->pub;
-    struct tree_txn *last = batch_free(head);
+    struct tree_txn *last = u->batch_last;
+    tables_free(u); /* large: here, where nobody waits */
     last->next = atomic_load_explicit(&s->done, memory_order_relaxed);
     /*
-     * D0: pairs with D1 in done_take(). Without it the writer could reuse a txn that is still being
+     * D0: pairs with D1 in free_some(). Without it the writer could reuse a txn that is still being
      * read here.
      */
     while (!atomic_compare_exchange_weak_explicit(&s->done, &last->next, head, memory_order_release,
@@ -227,47 +242,21 @@ static void batch_done(struct rcu_head *rcu)
     atomic_fetch_add_explicit(&s->batches_done, 1, memory_order_release);
 }
 
-/* --- the writer's side --- */
-
-/** After the grace period: drop the ACL uses that the txn released, keep its memory. */
-static void txn_settle(struct store *s, struct tree_txn *txn)
-{
-    const struct txn_undo *u = txn->undo;
-    for (uint32_t i = 0; i < u->count; i++)
-        if (u->entries[i].kind == UNDO_ACL_RELEASED && u->fate == TXN_RETIRED)
-            acl_drop(s->acls, u->entries[i].acl);
-    txn_recycle(s, txn);
-}
-
-static void txns_settle(struct store *s, struct tree_txn *txn)
-{
-    for (struct tree_txn *next; txn; txn = next) {
-        next = txn->next;
-        txn->next = NULL;
-        txn_settle(s, txn);
-    }
-}
-
-static void done_take(struct store *s)
-{
-    if (!atomic_load_explicit(&s->done, memory_order_relaxed))
-        return;
-    /* D1: pairs with D0 */
-    txns_settle(s, atomic_exchange_explicit(&s->done, NULL, memory_order_acquire));
-}
-
 static void waste_hand_over(struct store *s)
 {
-    struct tree_txn *head = s->waste.head;
+    struct tree_txn *head = s->waste.head, *last = s->waste.tail;
     if (!head || s->pins)
         return;
     s->waste = (struct txn_list){0};
     CHECK(!head->undo->tables);
     head->undo->tables = s->tables;
+    head->undo->batch_last = last;
     s->tables = NULL;
     if (s->offline) {
-        (void)batch_free(head);
-        txns_settle(s, head);
+        tables_free(head->undo);
+        last->next = s->over;
+        s->over = head;
+        free_some(s, UINT64_MAX);
         return;
     }
     s->batches_given++;
@@ -277,7 +266,7 @@ static void waste_hand_over(struct store *s)
 
 void retire_run(struct store *s, uint64_t max)
 {
-    done_take(s);
+    free_some(s, max);
     if (s->pins)
         return;
     for (struct tree_txn *txn; max > 0 && (txn = txn_list_pop(&s->held)); max--)
@@ -295,7 +284,14 @@ void store_settle(struct store *s)
         (void)usleep(1000); /* tidy: allowed: for the call_rcu thread, at shutdown */
     if (online)
         reader_online();
-    done_take(s);
+    free_some(s, UINT64_MAX);
+}
+
+bool store_retires(const struct store *s)
+{
+    return s->over || atomic_load_explicit(&s->done, memory_order_relaxed) ||
+           atomic_load_explicit(&s->batches_done, memory_order_relaxed) != s->batches_given ||
+           (s->held.head && !s->pins);
 }
 
 void retire_finish(struct store *s)

@@ -29,9 +29,9 @@
  *       txn's grace period, the use an undone txn had taken is dropped at once.
  *
  * Deferred frees: a retired or undone txn is handed to call_rcu() of liburcu-qsbr as it is (its
- * undo log names what is to be freed), so retiring allocates nothing. The call_rcu thread frees;
- * the writer takes the empty txns back and uses them again. Threads that read the tree follow
- * reader.h.
+ * undo log names what is to be freed), so retiring allocates nothing. After the grace period the
+ * writer takes the txns back, frees, and uses them again: what one thread allocates and another
+ * frees costs the heap several times as much. Threads that read the tree follow reader.h.
  *
  * Ordering: T0/T1 below, X1-X3 in index.h, A1-A2 in acl_table.c, D0-D2 in retire.c.
  *
@@ -62,7 +62,7 @@ struct tree_change {
     uint32_t path_size;
     uint32_t parent_size; /* of the parent's path, which path begins with; 1 for the root */
     const uint8_t *path;
-    struct tree_key key, parent_key;
+    struct tree_key key, parent_key; /* parent_key: created and deleted only */
 };
 
 /** Counters of the whole tree at some zxid. */
@@ -129,9 +129,13 @@ int store_add(struct store *s, const struct store_node *node, int32_t parent_cve
 /** Remove a childless znode; parent.pzxid = txn zxid if larger. Adds a CHANGE_DELETED. */
 int store_remove(struct store *s, struct bytes path);
 
-/** New data; version, mzxid, mtime as given. Adds a CHANGE_DATA. */
-int store_set_data(struct store *s, struct bytes path, struct bytes data, int32_t version,
-                   zxid_t mzxid, int64_t mtime);
+/**
+ * New data; version, mzxid, mtime as given. Adds a CHANGE_DATA.
+ *
+ * @param key  store_key() of the path, which callers have.
+ */
+int store_set_data(struct store *s, struct bytes path, struct tree_key key, struct bytes data,
+                   int32_t version, zxid_t mzxid, int64_t mtime);
 
 /**
  * New data, no Stat field but dataLength, no change record: quota bookkeeping (semantics.md section
@@ -178,6 +182,9 @@ zxid_t store_visible(const struct store *s);
  * Consumes it (*txns may be NULL: only goes on with what earlier calls left). Work per call is
  * bounded: after a pin, several calls catch up. */
 void store_retire(struct store *s, struct tree_txn **txns);
+
+/** Something waits to be freed: store_retire() is to be called again before long. Writer thread. */
+bool store_retires(const struct store *s);
 
 /**
  * Wait until everything handed over for a deferred free is freed. Blocks for a grace period:

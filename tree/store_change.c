@@ -324,8 +324,9 @@ static struct tree_change *change_prepare(struct store *s, enum change_kind kind
                                    .path_size = path.size,
                                    .parent_size = parent.size,
                                    .path = copy,
-                                   .key = key,
-                                   .parent_key = store_key(s, parent)};
+                                   .key = key};
+    if (kind != CHANGE_DATA)
+        change->parent_key = store_key(s, parent);
     return change;
 }
 
@@ -538,12 +539,11 @@ static struct version *node_set_data(struct store *s, struct tree_key key, struc
     return new;
 }
 
-int store_set_data(struct store *s, struct bytes path, struct bytes data, int32_t version,
-                   zxid_t mzxid, int64_t mtime)
+int store_set_data(struct store *s, struct bytes path, struct tree_key key, struct bytes data,
+                   int32_t version, zxid_t mzxid, int64_t mtime)
 {
     CHECK(s->open);
     path = path_normal(path);
-    struct tree_key key = store_key(s, path);
     struct tree_change *change = change_prepare(s, CHANGE_DATA, path, key);
     struct version *v = change ? node_set_data(s, key, path, data) : NULL;
     if (!v)

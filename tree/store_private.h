@@ -68,6 +68,7 @@ struct txn_undo {
     struct tree_counters before;
     zxid_t before_zxid;
     struct index_retired *tables; /* in the first txn of a batch */
+    struct tree_txn *batch_last;  /* in the first txn of a batch */
 };
 
 struct store_txn {
@@ -87,7 +88,7 @@ struct store {
     bool digest_enabled;
     /* shared */
     alignas(64) _Atomic zxid_t visible;
-    alignas(64) _Atomic(struct tree_txn *) done; /* D0, D1: freed by the call_rcu thread, for the
+    alignas(64) _Atomic(struct tree_txn *) done; /* D0, D1: their grace period is over, for the
                                                   * writer to take back */
     _Atomic uint64_t batches_done; /* D2 */
     /* owned by the writer */
@@ -97,6 +98,7 @@ struct store {
     struct tree_counters counters;
     struct store_txn *open;
     struct txn_list pending, held, waste, spare;
+    struct tree_txn *over;  /* taken from `done`, not freed yet */
     uint64_t txns_out;      /* committed, not yet given to store_retire */
     uint64_t batches_given; /* to call_rcu, ever */
     struct index_retired *tables; /* superseded tables, for the next batch */
@@ -114,6 +116,15 @@ static inline void txn_list_append(struct txn_list *list, struct tree_txn *head,
         list->head = head;
     list->tail = tail;
     list->count += count;
+}
+
+static inline void txn_list_push(struct txn_list *list, struct tree_txn *txn)
+{
+    txn->next = list->head;
+    list->head = txn;
+    if (!list->tail)
+        list->tail = txn;
+    list->count++;
 }
 
 static inline struct tree_txn *txn_list_pop(struct txn_list *list)

@@ -215,15 +215,15 @@ int tree_node_remove(struct tree *t, struct bytes path)
     return LIKELY(version_num_children(v) == 0) ? leaf_remove(t, path) : subtree_remove(t, path);
 }
 
-int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version,
+int tree_node_set_data(struct tree *t, const struct txn_set_data *set, struct tree_key key,
                        zxid_t zxid, int64_t time_ms)
 {
-    const struct version *v = tree_newest(t, path);
+    const struct version *v = store_newest(t->store, key);
     CHECK(v);
     uint32_t before = version_data_size(v);
-    if (store_set_data(t->store, path, data, version, zxid, time_ms))
+    if (store_set_data(t->store, set->path, key, set->data, set->version, zxid, time_ms))
         return TREE_ENOMEM;
-    return quota_changed(t, path, before, data.size);
+    return quota_changed(t, set->path, before, set->data.size);
 }
 
 bool tree_allows(const struct tree *t, const struct version *v, int32_t perms,

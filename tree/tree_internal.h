@@ -58,7 +58,8 @@ const struct version *tree_newest(struct tree *t, struct bytes path);
 int tree_node_add(struct tree *t, const struct store_node *node, int32_t parent_cversion);
 /** The znode exists. What is below it (possible only after replaying foreign data) goes too. */
 int tree_node_remove(struct tree *t, struct bytes path);
-int tree_node_set_data(struct tree *t, struct bytes path, struct bytes data, int32_t version,
+/** The znode exists. key: of set->path. */
+int tree_node_set_data(struct tree *t, const struct txn_set_data *set, struct tree_key key,
                        zxid_t zxid, int64_t time_ms);
 
 /** closeSession: every ephemeral of the session goes, then the session. */

@@ -233,15 +233,15 @@ static void change_group(struct writer *w, unsigned g)
     struct bytes parent = path_print(p[0], "/g%u", g), x = path_print(p[1], "/g%u/x", g),
                  y = path_print(p[2], "/g%u/y", g);
     struct store *s = w->t->s;
-    CHECK(store_set_data(s, parent, (struct bytes){data, 8}, 0, w->zxid, 0) == 0);
+    CHECK(store_set_data(s, parent, store_key(s, parent), (struct bytes){data, 8}, 0, w->zxid, 0) == 0);
     bool remove = w->present[g] && rnd(&w->seed, 2);
     if (remove) {
         CHECK(store_remove(s, x) == 0 && store_remove(s, y) == 0);
         w->present[g] = false;
     }
     if (w->present[g]) {
-        CHECK(store_set_data(s, x, d, 1, w->zxid, 0) == 0 &&
-              store_set_data(s, y, d, 1, w->zxid, 0) == 0);
+        CHECK(store_set_data(s, x, store_key(s, x), d, 1, w->zxid, 0) == 0 &&
+              store_set_data(s, y, store_key(s, y), d, 1, w->zxid, 0) == 0);
         CHECK(store_set_acl(s, x, acl_for(s, (uint64_t)w->zxid), 1) == 0);
         CHECK(store_set_acl(s, y, acl_for(s, (uint64_t)w->zxid), 1) == 0);
     } else if (!remove || rnd(&w->seed, 3) == 0) {
