@@ -9,6 +9,7 @@
  * each step the newest state, the visible state and every pending zxid are compared with the model,
  * and store_check() runs.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -658,6 +659,35 @@ static void change_records_tell_what_watches_need(void **state)
     store_destroy(s);
 }
 
+/* Goal: what a txn superseded is freed without another txn, by calls that a server makes when it is
+ * idle; and the store says until when. The released ACL tells. */
+static void what_waits_to_be_freed_needs_no_further_write(void **state)
+{
+    (void)state;
+    struct store *s = store_make();
+    assert_false(store_retires(s));
+    assert_int_equal(store_begin(s, 1), 0);
+    uint32_t a;
+    acls_make();
+    assert_int_equal(acl_intern(store_acls(s), (struct bytes){acl_wire[1], acl_size[1]}, &a), 0);
+    assert_int_equal(store_set_acl(s, text("/"), a, 1), 0);
+    (void)store_end(s);
+    finish(s, 1);
+    assert_int_equal(store_begin(s, 2), 0);
+    assert_int_equal(store_set_acl(s, text("/"), ACL_OPEN, 2), 0);
+    (void)store_end(s);
+    finish(s, 2);
+    assert_true(store_retires(s));
+    assert_int_equal(acl_count(store_acls(s)), 1);
+    while (store_retires(s)) {
+        struct tree_txn *none = NULL;
+        store_retire(s, &none);
+        (void)sched_yield();
+    }
+    assert_int_equal(acl_count(store_acls(s)), 0);
+    store_destroy(s);
+}
+
 /*
  * Goal: depth is no limit: nothing recurses. Method: a chain of thousands of levels, walked and
  * removed.
@@ -771,6 +801,7 @@ int main(void)
         cmocka_unit_test(the_root_has_two_names),
         cmocka_unit_test(loaded_znodes_keep_their_stat),
         cmocka_unit_test(change_records_tell_what_watches_need),
+        cmocka_unit_test(what_waits_to_be_freed_needs_no_further_write),
         cmocka_unit_test(a_very_deep_tree_can_be_walked),
         cmocka_unit_test(a_txn_may_make_and_remove_thousands_of_znodes),
         cmocka_unit_test(changing_and_recreating_leaves_nothing_behind),
