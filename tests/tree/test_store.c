@@ -306,8 +306,9 @@ static void op_set(struct store *s, struct model *m, const char *path, uint32_t 
         n->stat.version++;
         n->stat.mzxid = m->zxid;
         n->stat.mtime = 5000 + m->zxid;
-        assert_int_equal(
-            store_set_data(s, text(path), store_key(s, text(path)), data, n->stat.version, n->stat.mzxid, n->stat.mtime), 0);
+        int rc = store_set_data(s, text(path), store_key(s, text(path)), data, n->stat.version,
+                                n->stat.mzxid, n->stat.mtime);
+        assert_int_equal(rc, 0);
     } else if (what == 1) {
         assert_int_equal(store_set_data_quietly(s, text(path), data_random(n)), 0);
     } else if (what == 2) {

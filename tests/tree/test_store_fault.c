@@ -114,7 +114,8 @@ static int txn(struct store *s, zxid_t zxid)
         if (err)
             acl_drop(s->acls, acl); /* on error the use is still ours */
         if (!err && i % 5 == 0)
-            err = store_set_data(s, text(path), store_key(s, text(path)), (struct bytes){big, i % 2 ? 900 : 3}, 1, zxid, 1);
+            err = store_set_data(s, text(path), store_key(s, text(path)),
+                                 (struct bytes){big, i % 2 ? 900 : 3}, 1, zxid, 1);
         if (!err && i % 7 == 0)
             err = store_remove(s, text(path));
         if (!err && i % 14 == 0)
@@ -122,7 +123,8 @@ static int txn(struct store *s, zxid_t zxid)
     }
     uint32_t acl;
     if (!err)
-        err = store_set_data(s, text("/old"), store_key(s, text("/old")), (struct bytes){big, 700}, 2, zxid, 1);
+        err = store_set_data(s, text("/old"), store_key(s, text("/old")), (struct bytes){big, 700},
+                             2, zxid, 1);
     if (!err && (err = acl_make(s, 777, &acl)) == 0 &&
         (err = store_set_acl(s, text("/old"), acl, 1)) != 0)
         acl_drop(s->acls, acl);

@@ -233,7 +233,8 @@ static void change_group(struct writer *w, unsigned g)
     struct bytes parent = path_print(p[0], "/g%u", g), x = path_print(p[1], "/g%u/x", g),
                  y = path_print(p[2], "/g%u/y", g);
     struct store *s = w->t->s;
-    CHECK(store_set_data(s, parent, store_key(s, parent), (struct bytes){data, 8}, 0, w->zxid, 0) == 0);
+    CHECK(store_set_data(s, parent, store_key(s, parent), (struct bytes){data, 8}, 0, w->zxid,
+                         0) == 0);
     bool remove = w->present[g] && rnd(&w->seed, 2);
     if (remove) {
         CHECK(store_remove(s, x) == 0 && store_remove(s, y) == 0);
