@@ -18,7 +18,7 @@ static int count_txn(void *ctx, const struct txn *txn, struct bytes entry)
 
 static int recover_count(struct mem_disk *d, uint64_t *n, struct recover_report *report)
 {
-    struct directory dir = batch_directory();
+    struct directory dir = batch_directory(BATCH_DIR);
     struct recover_options options = {.trust_empty = true};
     struct recover_sink sink = {.txn = count_txn, .ctx = n};
     *n = 0;
