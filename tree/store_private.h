@@ -8,7 +8,7 @@
  *
  *   open     from store_begin to store_end          held    retired by the caller, waits for pins
  *   pending  until store_commit                     waste   waits for its grace period
- *   caller's committed, until store_retire          done    freed, for the writer to take back
+ *   caller's committed, until store_retire          done    is over, for the writer to free
  *
  * store_abort and store_rollback take a short cut: open or pending -> waste.
  */

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "persist/acknowledged.h"
 #include "tests/persist/batch.h"
+#include "tests/scratch.h"
 
 static const struct txnlog_options small = {4096, 0};
 
@@ -339,10 +339,10 @@ static int64_t promised_bytes(const char *path, uint64_t upto)
 static void a_real_file_needs_no_notes_of_the_file_system(void **state)
 {
     (void)state;
-    char dir[] = "ahead-XXXXXX", path[64];
+    char dir[SCRATCH_BYTES], path[SCRATCH_BYTES + 16];
     struct txnlog *log;
     struct txnlog_options options = {1 << 20, 0};
-    assert_non_null(mkdtemp(dir));
+    scratch_make(dir);
     assert_int_equal(txnlog_open(&log, storage_file(), dir, &options, 0), PERSIST_OK);
     for (zxid_t z = 1; z < 100; z += 3) {
         assert_int_equal(batch_append(log, batch_of(z, z + 2, 1000)), PERSIST_OK);
@@ -357,10 +357,7 @@ static void a_real_file_needs_no_notes_of_the_file_system(void **state)
     assert_int_equal(batch_recover_in(storage_file(), dir, 1000, &seen, &report), PERSIST_OK);
     assert_int_equal(seen.last, 99);
     assert_int_equal(seen.wrong, 0);
-    (void)unlink(path);
-    snprintf(path, sizeof path, "%s/" ACKNOWLEDGED_NAME, dir);
-    (void)unlink(path);
-    (void)rmdir(dir);
+    scratch_remove(dir);
     if (promised < 0)
         skip();
     assert_int_equal(promised, 0);
